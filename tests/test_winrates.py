@@ -93,8 +93,10 @@ def test_wilson_refuses_draws_and_repeats():
     with pytest.raises(AnnotationError, match="0 and 1 only"):
         aa.win_rate(table_of(SAMPLE), method="wilson")
     twice = pd.concat([table_of([1, 0, 1], repeat=k) for k in (1, 2)])
-    with pytest.raises(AnnotationError, match="one judgement an instruction"):
-        aa.win_rate(twice, method="wilson")
+    won_once = pd.concat([table_of([1, 0, 1], repeat=1), table_of([0, 1, 0], repeat=2)])
+    for table in (twice, won_once):
+        with pytest.raises(AnnotationError, match="one judgement an instruction"):
+            aa.win_rate(table, method="wilson")
 
 
 def test_wilson_of_only_wins_is_defined():
@@ -132,6 +134,31 @@ def test_missing_judgements_are_counted_not_averaged():
     row = aa.win_rate(table_of([1, 0, np.nan, 1]), method="t").iloc[0]
     assert row[["win_rate", "n_total", "n_missing"]].tolist() == [2 / 3, 3, 1]
     np.testing.assert_allclose(row["standard_error"], stats.sem([1, 0, 1]))
+
+
+WILSON = "'wilson' (verdicts without draws) covers better"
+
+
+# the skewness of w wins and l losses makes w l n / (w - l)^2 units "unlike the rest"
+@pytest.mark.parametrize(
+    ("method", "wins", "losses", "note"),
+    [
+        ("bca", 798, 4, f"interval approximate: rests on about 4 units unlike the rest; {WILSON}"),
+        ("bca", 798, 5, ""),
+        ("t", 1100, 23, f"interval approximate: rests on about 24 units unlike the rest; {WILSON}, as does 'bca'"),
+        ("percentile", 1100, 23, f"interval approximate: rests on about 24 units unlike the rest; {WILSON}, as does 'bca'"),
+        ("percentile", 798, 23, ""),
+        ("t", 798, 23, ""),
+        ("wilson", 798, 4, ""),
+        ("wilson", 3, 2, ""),
+        ("t", 5, 4, "interval approximate: 9 units"),
+        ("t", 5, 5, ""),
+        ("bca", 4, 5, "interval approximate: 9 units"),
+    ],
+)  # fmt: skip
+def test_intervals_that_rest_on_few_units_say_so(method, wins, losses, note):
+    table = aa.from_counts({"model": ["m"], "n_wins": [wins], "n_losses": [losses], "n_draws": [0]})
+    assert aa.win_rate(table, method=method, n_resamples=500).loc[0, "note"] == note
 
 
 def test_discrete():
