@@ -115,14 +115,19 @@ def answer(table: pd.DataFrame, choice: Choice, *, cells: pd.DataFrame | None = 
 
 
 def _png(draw: Callable) -> bytes:
+    """Draw once: `savefig` would lay out, measure and draw every text twice."""
     import matplotlib.pyplot as plt
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    ax = draw()
-    buffer = io.BytesIO()
+    figure = draw().figure
     try:
-        ax.figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
+        figure.set_dpi(130)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        buffer = io.BytesIO()
+        plt.imsave(buffer, canvas.buffer_rgba(), format="png", metadata={"Software": None})
     finally:
-        plt.close(ax.figure)
+        plt.close(figure)
     return buffer.getvalue()
 
 

@@ -15,7 +15,8 @@ from scipy import stats
 
 from . import bootstrap
 from .annotations import AnnotationError, check
-from .winrates import UndefinedWarning, _blocks, refuse_mixed
+from .blocks import blocks_of
+from .winrates import UndefinedWarning, refuse_mixed
 
 TOGETHER = "jointly, by instruction"
 APART = "independently of each other: no shared instructions"
@@ -105,9 +106,9 @@ def joint_win_rates(
     table = check(table, require=[stratify] if stratify else [])
     refuse_mixed(table.assign(_all=0), ["_all"])
     rng = np.random.default_rng(rng)
-    blocks = list(_blocks(table, ["model"], stratify))
+    blocks = list(blocks_of(table, ["model"], stratify))
     models = [str(m) for block in blocks for m in block.groups["model"]]
-    judged = pd.concat([block.counts for block in blocks])["n_total"].to_numpy()
+    judged = np.concatenate([block.counts["n_total"] for block in blocks])
     if (judged == 0).any():
         found = f"none of {models[int(np.argmin(judged))]!r}"
         raise AnnotationError("at least one usable judgement of each model", column="outcome", found=found)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import sparse, stats
+from scipy import stats
 
 from . import bootstrap
 from .annotations import AnnotationError, check
+from .blocks import blocks_of
 
 METHODS = ("bca", "percentile", "t", "wilson")
 # Below this `bootstrap.rarity` an interval covers less than it says by 1.5 points or more (data/README.md,
@@ -106,7 +106,7 @@ def win_rate(
     generator = np.random.default_rng(rng)
     parts = [
         _estimate(block, method, confidence_level, n_resamples, _stream(block, rng, generator))
-        for block in _blocks(table, by, stratify)
+        for block in blocks_of(table, by, stratify)
     ]
     result = pd.concat(parts, ignore_index=True)[[*by, *_COLUMNS]]
     result = result.sort_values(
@@ -161,86 +161,6 @@ def refuse_mixed(table: pd.DataFrame, by: Sequence[str]) -> None:
             )
 
 
-@dataclass(frozen=True)
-class _Block:
-    """Groups that share units: the columns of one joint resample."""
-
-    groups: pd.DataFrame  # the `by` columns, one row a group
-    units: bootstrap.Units
-    counts: pd.DataFrame  # n_wins, n_draws, n_losses, n_total, n_missing
-    plain: np.ndarray  # per group: every unit is one single judgement
-
-
-def _blocks(table, by, stratify) -> Iterator[_Block]:
-    """Cut the table into blocks of groups connected by shared instructions; others stand alone."""
-    grouped = table.groupby(by, observed=True, dropna=False, sort=True)
-    group = grouped.ngroup().to_numpy()
-    groups = grouped.size().reset_index()[by]
-    identified = table["instruction_id"].notna().to_numpy()
-    ids, unit = np.unique(table["instruction_id"].fillna("").to_numpy(dtype=str), return_inverse=True)
-    links = sparse.coo_array(
-        (np.ones(identified.sum()), (unit[identified], len(ids) + group[identified])),
-        shape=(len(ids) + len(groups),) * 2,
-    )
-    label = sparse.csgraph.connected_components(links, directed=False)[1][len(ids) :]
-    strata = pd.factorize(table[stratify], sort=True)[0] if stratify else np.zeros(len(table), dtype=np.int64)
-    for block in pd.unique(label):
-        members = np.flatnonzero(label == block)
-        rows = np.flatnonzero(np.isin(group, members))
-        known = identified[rows]
-        if known.any() and not known.all():
-            name = groups.iloc[members[0]].tolist()
-            raise AnnotationError(
-                "instruction ids on all rows of a group or on none",
-                row=int(rows[~known][0]),
-                column="instruction_id",
-                found=name,
-            )
-        columns = np.searchsorted(members, group[rows])
-        codes = np.unique(unit[rows], return_inverse=True)[1] if known.all() else None
-        yield _block(groups.iloc[members], table.iloc[rows], columns, codes, strata[rows])
-
-
-def _block(groups, rows, columns, codes, strata):
-    if codes is None:  # a bootstrap of counts draws them in turn: one order, that of `from_counts`
-        order = np.lexsort((rows["n"], -rows["outcome"], columns))
-        rows, columns, strata = rows.iloc[order], columns[order], strata[order]
-    y, n = rows["outcome"].to_numpy(), rows["n"].to_numpy()
-    judged = ~np.isnan(y)
-    y, m = np.where(judged, y, 0.0), judged.astype(float)
-    if codes is None:  # every row stands for n units of one judgement
-        codes, multiplicity, weight = np.arange(len(rows)), n, np.ones(len(rows))
-    else:
-        multiplicity, weight = None, n.astype(float)
-    shape = (codes.max() + 1, len(groups))
-    cell = codes * len(groups) + columns
-    sums = [np.bincount(cell, v * weight, shape[0] * shape[1]).reshape(shape) for v in (y, m)]
-    stratum = np.empty(shape[0], dtype=np.int64)
-    stratum[codes] = strata
-    if (stratum[codes] != strata).any():
-        raise AnnotationError(
-            "one stratum for all rows of an instruction", column="stratify", found="several"
-        )
-    stratum = np.unique(stratum, return_inverse=True)[1]
-    if multiplicity is not None:  # unjudged rows are no units of their own
-        keep = sums[1][:, 0] > 0 if judged.any() else slice(None)
-        sums, multiplicity, stratum = [s[keep] for s in sums], multiplicity[keep], stratum[keep]
-    units = bootstrap.Units(sums[0], sums[1], multiplicity, stratum if stratum.any() else None)
-    counts = pd.DataFrame(
-        {
-            name: np.bincount(columns, n * chosen, len(groups)).astype(np.int64)
-            for name, chosen in (
-                ("n_wins", y > 0.5),
-                ("n_draws", judged & (y == 0.5)),
-                ("n_losses", judged & (y < 0.5)),
-                ("n_total", judged),
-                ("n_missing", ~judged),
-            )
-        }
-    )
-    return _Block(groups.reset_index(drop=True), units, counts, np.all(sums[1] <= 1, axis=0))
-
-
 def _stream(block, rng, generator):
     """Return the generator of a block: a group without instructions has its own, whatever its company."""
     if block.units.multiplicity is None or not isinstance(rng, (int, np.integer)):
@@ -252,11 +172,9 @@ def _stream(block, rng, generator):
 
 def _estimate(block, method, confidence_level, n_resamples, rng):
     units = block.units
-    out = block.groups.copy()
-    out["win_rate"] = units.estimate
-    out["standard_error"] = bootstrap.standard_error(units)
+    rate, error = units.estimate, bootstrap.standard_error(units)
     if method == "t":
-        low, high = _t_interval(out, units, confidence_level)
+        low, high = _t_interval(units, rate, error, confidence_level)
     elif method == "wilson":
         low, high = _wilson_interval(block, confidence_level)
     else:
@@ -265,24 +183,24 @@ def _estimate(block, method, confidence_level, n_resamples, rng):
             low, high = bootstrap.percentile_interval(resamples, confidence_level=confidence_level)
         else:
             low, high = bootstrap.bca_interval(
-                units.estimate,
+                rate,
                 resamples,
                 bootstrap.jackknife(units),
                 counts=units.counts,
                 confidence_level=confidence_level,
             )
-    constant = ~(out["standard_error"] > 0).to_numpy() & (method != "wilson")
-    out["ci_low"], out["ci_high"] = np.where(constant, np.nan, low), np.where(constant, np.nan, high)
-    out["note"] = _notes(out, block, method)
-    return pd.concat([out, block.counts], axis=1)
+    constant = ~(error > 0) & (method != "wilson")
+    low, high = np.where(constant, np.nan, low), np.where(constant, np.nan, high)
+    columns = {"win_rate": rate, "standard_error": error, "ci_low": low, "ci_high": high, **block.counts}
+    return block.groups.assign(**columns, note=_notes(block, error, low, method))
 
 
-def _t_interval(out, units, confidence_level):
+def _t_interval(units, rate, error, confidence_level):
     size = (units.counts[:, None] * (units.m > 0)).sum(axis=0)
     lost = 1 if units.strata is None else units.strata.max() + 1
     with np.errstate(invalid="ignore"):
-        half = stats.t.ppf((1 + confidence_level) / 2, size - lost) * out["standard_error"]
-    return out["win_rate"] - half, out["win_rate"] + half
+        half = stats.t.ppf((1 + confidence_level) / 2, size - lost) * error
+    return rate - half, rate + half
 
 
 def _wilson_interval(block, confidence_level):
@@ -324,11 +242,11 @@ def few(units: bootstrap.Units, method: str) -> np.ndarray:
     )
 
 
-def _notes(out, block, method):
+def _notes(block, error, low, method):
     note = few(block.units, method).astype(object)
-    note[np.isnan(out["ci_low"])] = f"interval undefined: method {method!r} finds no variation to resample"
-    note[(out["standard_error"] == 0) & (method != "wilson")] = "interval undefined: all outcomes are equal"
-    note[np.isnan(out["standard_error"])] = "error undefined: fewer than two units"
+    note[np.isnan(low)] = f"interval undefined: method {method!r} finds no variation to resample"
+    note[(error == 0) & (method != "wilson")] = "interval undefined: all outcomes are equal"
+    note[np.isnan(error)] = "error undefined: fewer than two units"
     note[block.counts["n_total"] == 0] = "undefined: nothing was judged"
     return note
 
