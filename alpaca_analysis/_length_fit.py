@@ -173,7 +173,9 @@ def notes(rows: Rows, separated: bool, unsure: bool) -> str:
         found.append(f"extrapolated: {100 * rows.near:.1f} % of instructions near equal length")
     unknown = int(rows.n[~rows.judged].sum())
     if unknown:
-        found.append(f"{unknown} judgements without outcome or length left out of the regression")
+        found.append(
+            f"{unknown} judgement{'s' * (unknown != 1)} without outcome or length left out of the regression"
+        )
     return "; ".join(found)
 
 

@@ -60,7 +60,8 @@ def judges(table: pd.DataFrame) -> list[tuple[str, tuple]]:
     known = table[["annotator", "reference"]].astype(object).drop_duplicates()
     pairs = [tuple(None if pd.isna(v) else v for v in row) for row in known.to_numpy()]
     named = [["unknown" if v is None else printable(v) for v in pair] for pair in pairs]
-    return sorted((" against ".join(names), pair) for names, pair in zip(named, pairs, strict=True))
+    labels = [("judge " if names[0] == "unknown" else "") + " against ".join(names) for names in named]
+    return sorted(zip(labels, pairs, strict=True))
 
 
 def judged_by(table: pd.DataFrame, judge: tuple) -> pd.DataFrame:

@@ -148,7 +148,7 @@ def _length_preference(frame: pd.DataFrame) -> Iterator[tuple]:
         text = (
             f"{row['annotator']} prefers the {'longer' if longer else 'shorter'} output in {_percent(share)} "
             "of its decisions between outputs of different length. That alone is no bias: longer outputs may "
-            "be better ones, and may mostly be one side's"
+            "be better ones, and most of them may be one side's"
         )
         yield "medium" if share > STRONG_PREFERENCE else "low", "length preference", "", text, evidence
 

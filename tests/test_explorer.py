@@ -146,6 +146,7 @@ def test_a_file_of_ones_own_becomes_a_choice(explorer):
     explorer.add_file("mine.csv", b"model,outcome\nm,1\nm,0\nn,1\nn,0\nn,1\n")
     assert explorer.controls["data"].value == "mine.csv"
     assert set(explorer.result["model"]) == {"m", "n"}
+    assert [label for label, _ in explorer.controls["judge"].options] == ["judge unknown against unknown"]
     explorer.add_file("mine.csv", b"model,outcome\nk,1\nk,0\n")
     assert explorer.result["model"].tolist() == ["k"]
     explorer.choose(data="mine.csv")
