@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test test-browser lint test-engines test-generate benchmark growth lock clean simulate fuzz test-oldest test-newest
+.PHONY: help install reproduce test test-browser lint test-engines test-generate benchmark growth lock clean simulate fuzz mutate test-oldest test-newest
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,10 @@ simulate: .venv/installed ## repeat the simulations of coverage and the faults t
 fuzz: .venv/installed ## fuzz the readers for five minutes, guided by coverage (Linux)
 	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
 	$(PY) tests/fuzz/fuzz_readers.py -max_total_time=300 -max_len=4096 -rss_limit_mb=4096
+
+mutate: .venv/installed ## change modules in every small way and see whether their tests notice (two hours)
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt cosmic-ray==8.7.0
+	$(PY) tests/mutation/mutants.py winrates blocks agreement claims length_control length_control_result _length_fit _logistic
 
 # Warnings in which old packages speak of new ones they did not know are no failures here.
 test-oldest: ## run the tests with the lowest versions pyproject.toml allows (needs uv)

@@ -57,12 +57,12 @@ def blocks_of(table: pd.DataFrame, by: list[str], stratify: str | None = None) -
         rows = np.flatnonzero(np.isin(group, members))
         known = identified[rows]
         if known.any() and not known.all():
-            name = groups.iloc[members[0]].tolist()
+            row = int(rows[~known][0])
             raise AnnotationError(
                 "instruction ids on all rows of a group or on none",
-                row=int(rows[~known][0]),
+                row=row,
                 column="instruction_id",
-                found=name,
+                found=f"none, in {groups.iloc[group[row]].tolist()}",
             )
         columns = np.searchsorted(members, group[rows])
         codes = np.unique(unit[rows], return_inverse=True)[1] if known.all() else None

@@ -145,19 +145,16 @@ def refuse_mixed(table: pd.DataFrame, by: Sequence[str]) -> None:
     for column in ("reference", "annotator"):
         if column in by:
             continue
-        kinds = table.groupby(list(by), observed=True, dropna=False)[column].nunique(dropna=False)
+        grouped = table.groupby(list(by), observed=True, dropna=False)[column]
+        kinds = grouped.nunique(dropna=False)
         if (kinds > 1).any():
-            where = kinds.index[kinds > 1][0]
-            inside = (
-                table.set_index(list(by)).loc[[where], column].unique()
-                if len(by) == 1
-                else table[column].unique()
-            )
+            first = np.flatnonzero(kinds > 1)[0]
+            where, inside = kinds.index[first], table[column][grouped.ngroup() == first].unique()
             names = ", ".join(sorted(map(str, inside))[:4])
             raise AnnotationError(
                 f"one {column} in each group of {list(by)}; select one, or add {column!r} to `by`",
                 column=column,
-                found=f"{kinds.max()} in {where}: {names}",
+                found=f"{len(inside)} in {where}: {names}",
             )
 
 
@@ -204,13 +201,14 @@ def _t_interval(units, rate, error, confidence_level):
 
 
 def _wilson_interval(block, confidence_level):
-    counts = block.counts
-    if counts["n_draws"].any() or not np.isin(block.units.y[block.units.m == 1], (0, 1)).all():
-        name = block.groups[counts["n_draws"] > 0].head(1).to_numpy().ravel().tolist()
+    counts, units = block.counts, block.units
+    weighted = ((units.m == 1) & ~np.isin(units.y, (0, 1))).any(axis=0)
+    strange = np.flatnonzero(weighted | (counts["n_draws"] > 0))
+    if len(strange):
         raise AnnotationError(
             "outcomes 0 and 1 only for method='wilson'; use 'bca' or 't'",
             column="outcome",
-            found=f"draws or weighted outcomes {name}",
+            found=f"draws or weighted outcomes of {block.groups.iloc[strange[0]].tolist()}",
         )
     if not block.plain.all():
         raise AnnotationError(

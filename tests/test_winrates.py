@@ -1,5 +1,6 @@
 """Win rates against published leaderboards, scipy and plain pandas."""
 
+import re
 import warnings
 
 import numpy as np
@@ -90,8 +91,10 @@ def test_wilson_is_scipys():
 
 
 def test_wilson_refuses_draws_and_repeats():
-    with pytest.raises(AnnotationError, match="0 and 1 only"):
-        aa.win_rate(table_of(SAMPLE), method="wilson")
+    verdicts = table_of(SAMPLE > 0.4, model="k").astype({"outcome": float})
+    for outcomes in (SAMPLE, [0.3, 1, 0]):
+        with pytest.raises(AnnotationError, match=r"weighted outcomes of \['m'\].*0 and 1 only"):
+            aa.win_rate(pd.concat([verdicts, table_of(outcomes)]), method="wilson")
     twice = pd.concat([table_of([1, 0, 1], repeat=k) for k in (1, 2)])
     won_once = pd.concat([table_of([1, 0, 1], repeat=1), table_of([0, 1, 0], repeat=2)])
     for table in (twice, won_once):
@@ -126,8 +129,34 @@ def test_stratified_error():
     parts = table.groupby("dataset")["outcome"]
     expected = np.sqrt((parts.var() * parts.size()).sum()) / 60
     np.testing.assert_allclose(row["standard_error"], expected, rtol=1e-12)
+    # an average is lost in each of the two strata
+    np.testing.assert_allclose(
+        row["ci_high"] - row["win_rate"], stats.t.ppf(0.975, 58) * expected, rtol=1e-12
+    )
     boot = aa.win_rate(table, method="percentile", stratify="dataset").iloc[0]
     np.testing.assert_allclose(boot["ci_high"] - boot["ci_low"], 2 * 1.96 * expected, rtol=0.06)
+
+
+def test_bounds_are_those_of_every_answer():
+    """By setting the missing outcomes to 0 and to 1, in groups that are not crossed."""
+    parts = [
+        table_of([1, 0, np.nan, 0.5], model="b", dataset=["x", "x", "x", None]),
+        table_of([1, np.nan], model="c", reference="q", dataset="y"),
+        table_of([0.5, 0.5], model="a", dataset="y"),
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    for by in (["model", "reference"], ["dataset", "reference"], ["model"]):
+        ours = aa.win_rate_bounds(table, by=by)
+        assert ours["win_rate"].is_monotonic_decreasing
+        ours = ours.set_index(by).sort_index()
+        grouped = [table.assign(outcome=table["outcome"].fillna(v)).groupby(by, dropna=False) for v in (0, 1)]
+        peer = table.groupby(by, dropna=False)["outcome"].agg(["mean", "count", "size"])
+        np.testing.assert_allclose(ours["win_rate"], peer["mean"])
+        np.testing.assert_allclose(ours["low"], grouped[0]["outcome"].mean())
+        np.testing.assert_allclose(ours["high"], grouped[1]["outcome"].mean())
+        assert ours["n_total"].tolist() == peer["count"].tolist()
+        assert ours["n_missing"].tolist() == (peer["size"] - peer["count"]).tolist()
+    assert aa.win_rate_bounds(table)["model"].tolist() == ["c", "a", "b"]  # of equals the first by name
 
 
 def test_missing_judgements_are_counted_not_averaged():
@@ -203,13 +232,39 @@ def test_refuses_to_mix(column):
 
 
 @pytest.mark.parametrize(
+    ("by", "annotators", "found"),
+    [
+        (["model"], "sst", "2 in m: s, t"),
+        (["model", "reference"], "sst", "2 in ('m', 'r'): s, t"),  # also where references are told apart
+        (["reference", "dataset"], "sst", "2 in ('r', 'y'): s, t"),
+        (["dataset"], "ssssst", "5 in nan: s, t, u, v"),
+        (["model"], ["s", "s", None], "2 in m: nan, s"),
+    ],
+)
+def test_the_first_group_that_mixes_annotators_is_named(by, annotators, found):
+    """With what is in that group, not in others."""
+    names = [*annotators, *"uvw"]
+    table = table_of([1.0] * len(names), model=["k", *"m" * (len(names) - 4), *"zzz"], annotator=names)
+    table["dataset"] = ["x", *"yy", *[None] * (len(names) - 3)]
+    with pytest.raises(AnnotationError, match=re.escape(f"found {found!r}")):
+        aa.win_rate(table, by=by)
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
-    [({"method": "magic"}, "method: found 'magic'"), ({"confidence_level": 95}, "confidence_level"),
-     ({"n_resamples": 0}, "n_resamples")],
-)  # fmt: skip
+    [
+        ({"method": "magic"}, "method: found 'magic'"),
+        ({"confidence_level": 95}, "confidence_level"),
+        ({"confidence_level": 1}, "confidence_level"),
+        ({"confidence_level": 0}, "confidence_level"),
+        ({"confidence_level": -0.5}, "confidence_level"),
+        ({"n_resamples": 0}, "n_resamples"),
+    ],
+)
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         aa.win_rate(table_of(SAMPLE), **options)
+    assert len(aa.win_rate(table_of(SAMPLE), confidence_level=1e-9, n_resamples=1, method="percentile")) == 1
 
 
 def test_unknown_column():
@@ -271,9 +326,91 @@ def test_a_models_interval_does_not_depend_on_its_company():
 
 
 def test_nor_does_that_of_counts():
-    together = aa.win_rate(XWIN).set_index("model").loc["gpt4"]
-    alone = aa.win_rate(XWIN[XWIN["model"] == "gpt4"]).set_index("model").loc["gpt4"]
-    assert together.to_dict() == alone.to_dict()
+    together = aa.win_rate(XWIN, n_resamples=99).set_index("model")
+    for model, rows in XWIN.groupby("model", observed=True):
+        alone = aa.win_rate(rows, n_resamples=99).set_index("model")
+        assert together.loc[model].to_dict() == alone.loc[model].to_dict()
+
+
+def test_unjudged_counts_are_no_units():
+    judged = aa.win_rate(XWIN.dropna(subset="outcome"), n_resamples=99)
+    asked = aa.win_rate(XWIN, n_resamples=99)
+    assert asked["n_missing"].tolist() == [4, 0, 4, 4]
+    pd.testing.assert_frame_equal(asked.assign(n_missing=0), judged)
+    nothing = pd.DataFrame({"model": "m", "outcome": [np.nan], "n": 5})
+    with pytest.warns(UndefinedWarning, match="m: undefined: nothing was judged"):
+        row = aa.win_rate(nothing).iloc[0]
+    assert row[["n_total", "n_missing"]].tolist() == [0, 5]
+
+
+def test_groups_of_several_columns_and_partly_shared_instructions():
+    """Against plain pandas: groups that are not crossed, names that are missing, ids of one model alone."""
+    parts = [
+        table_of([1, 0, 1, 0.5, 0], model="a", dataset=["x", "x", None, None, "y"]),
+        table_of([1, 0, 0.5], model="b", reference="q", dataset="x"),
+        table_of([0.25, 0, 1, 1], model="c", dataset="y").assign(instruction_id=list("stuv")),
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    for by in (["model", "reference"], ["dataset", "reference"], ["reference"]):
+        ours = aa.win_rate(table, by=by, method="t").set_index(by).sort_index()
+        peer = table.groupby(by, dropna=False)["outcome"]
+        assert ours.index.map(str).tolist() == peer.mean().index.map(str).tolist()
+        np.testing.assert_allclose(ours["win_rate"], peer.mean())
+        assert ours["n_total"].tolist() == peer.count().tolist()
+        np.testing.assert_allclose(ours["standard_error"], peer.sem())
+        half = stats.t.ppf(0.975, peer.count() - 1) * peer.sem()
+        np.testing.assert_allclose(ours["ci_high"], peer.mean() + half)
+        assert ours["note"].tolist() == [f"interval approximate: {n} units" for n in peer.count()]
+
+
+@pytest.mark.parametrize("options", [{}, {"stratify": "dataset"}])
+def test_row_order_is_irrelevant(options):
+    parts = [
+        table_of(SAMPLE, model=m).assign(instruction_id=lambda t, m=m: m + t["instruction_id"]) for m in "ba"
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    table["dataset"] = np.where(np.arange(120) % 60 < 20, "y", "x")
+    one = aa.win_rate(table, n_resamples=99, **options)
+    pd.testing.assert_frame_equal(one, aa.win_rate(table[::-1], n_resamples=99, **options), check_exact=True)
+    assert one["model"].tolist() == ["a", "b"]  # of equals the first by name
+    assert one.index.equals(pd.RangeIndex(2))
+
+
+def test_outcomes_between_verdicts_are_averaged_as_they_are():
+    result = aa.win_rate(table_of([0.9, 0.2, 0.7]), n_resamples=99)
+    np.testing.assert_allclose(result["win_rate"], 0.6)
+    assert result.attrs == {
+        "method": "bca", "unit": "instruction", "confidence_level": 0.95, "n_resamples": 99, "seed": 0,
+        "discrete": False, "stratify": None,
+    }  # fmt: skip
+
+
+def test_a_generator_as_seed():
+    for table in (XWIN, table_of(SAMPLE)):
+        one, two = (aa.win_rate(table, n_resamples=99, rng=np.random.default_rng(3)) for _ in range(2))
+        pd.testing.assert_frame_equal(one, two)
+        assert one.attrs["seed"] == "generator"
+    assert aa.win_rate(XWIN, method="t", rng=3).attrs["seed"] is None
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [("a", "a, z"), ("ab", "a, b, z"), ("abcd", "a, b, c and 2 more")],
+)
+def test_a_warning_names_three_and_counts_the_rest(models, message):
+    table = pd.concat([table_of([1.0], model=m) for m in models] + [table_of([0.0, 0.0], model="z")])
+    with pytest.warns(UndefinedWarning) as caught:
+        aa.win_rate(table, method="t")
+    assert str(caught[0].message) == f"{message}: error undefined: fewer than two units"
+    assert caught[0].filename == __file__
+
+
+def test_ids_on_some_rows_only_are_refused():
+    table = pd.concat(
+        [table_of([1, 0], model="k"), table_of([1, 0, 1]).assign(instruction_id=["i0", None, "i2"])]
+    )
+    with pytest.raises(AnnotationError, match=r"row 3, column 'instruction_id': found \"none, in \['m'\]\""):
+        aa.win_rate(table)
 
 
 # --- against what was published ---------------------------------------------------------------
