@@ -12,13 +12,17 @@ export OPENBLAS_NUM_THREADS ?= 1
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: .venv/installed ## make .venv and install everything by constraints.txt
-
-.venv/installed: pyproject.toml constraints.txt
+define need-python
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; point PYTHON=... at one"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 		{ echo "Python's venv module is missing; on Debian or Ubuntu: apt install python3-venv"; exit 1; }
+endef
+
+install: .venv/installed ## make .venv and install everything by constraints.txt
+
+.venv/installed: pyproject.toml constraints.txt
+	$(need-python)
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
@@ -73,16 +77,26 @@ mutate: .venv/installed ## change modules in every small way and see whether the
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt cosmic-ray==8.7.0
 	$(PY) tests/mutation/mutants.py winrates blocks agreement claims length_control length_control_result _length_fit _logistic
 
-# Warnings in which old packages speak of new ones they did not know are no failures here.
-test-oldest: ## run the tests with the lowest versions pyproject.toml allows (needs uv)
-	uv venv --quiet --clear --python 3.11 .venv-oldest
-	uv pip install --quiet --python .venv-oldest/bin/python --resolution lowest-direct -e '.[tests]'
-	.venv-oldest/bin/python -m pytest -W ignore::DeprecationWarning -W ignore::FutureWarning
+# uv in a small environment of its own; it takes PYTHON if that is 3.11, else looks for a 3.11, else fetches one.
+UV := .venv-uv/bin/uv
+PYTHON311 = $$($(PYTHON) -c 'import sys; print(sys.executable if sys.version_info[:2] == (3, 11) else "3.11")')
 
-test-newest: ## run the tests with the newest versions there are (needs uv)
-	uv venv --quiet --clear --python 3.11 .venv-newest
-	uv pip install --quiet --python .venv-newest/bin/python --upgrade --resolution highest -e '.[tests,notebooks]'
-	.venv-newest/bin/python -m pytest
+.venv-uv/installed:
+	$(need-python)
+	$(PYTHON) -m venv .venv-uv
+	.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@touch $@
+
+# Warnings in which old packages speak of new ones they did not know are no failures here.
+test-oldest: .venv-uv/installed ## run the tests on Python 3.11 with the lowest versions pyproject.toml allows
+	$(UV) venv --quiet --clear --python "$(PYTHON311)" .venv-oldest
+	$(UV) pip install --quiet --compile-bytecode --python .venv-oldest --resolution lowest-direct -e '.[$(EXTRAS)]'
+	.venv-oldest/bin/python -m pytest -n 2 --dist loadgroup -W ignore::DeprecationWarning -W ignore::FutureWarning
+
+test-newest: .venv-uv/installed ## run the tests on Python 3.11 with the newest versions there are
+	$(UV) venv --quiet --clear --python "$(PYTHON311)" .venv-newest
+	$(UV) pip install --quiet --compile-bytecode --python .venv-newest --upgrade -e '.[$(EXTRAS)]'
+	.venv-newest/bin/python -m pytest -n 2 --dist loadgroup
 
 benchmark: .venv/installed ## time the package against its peers, side by side
 	$(PY) tests/benchmarks/run.py
@@ -90,9 +104,9 @@ benchmark: .venv/installed ## time the package against its peers, side by side
 growth: .venv/installed ## time and memory from 10^3 to 10^7 battles
 	$(PY) tests/benchmarks/growth.py
 
-lock: ## pin what installs together into constraints.txt (needs uv)
-	uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header \
+lock: .venv-uv/installed ## pin what installs together into constraints.txt
+	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header \
 		$(foreach e,$(subst $(comma), ,$(EXTRAS)),--extra $(e)) pyproject.toml -o constraints.txt
 
 clean: ## remove build/ and .venv
-	rm -rf build .venv .venv-generate .venv-oldest .venv-newest
+	rm -rf build .venv .venv-generate .venv-oldest .venv-newest .venv-uv

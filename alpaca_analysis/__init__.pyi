@@ -33,9 +33,9 @@ from .length_bias import response_curve as response_curve
 from .length_control import fit_length_control as fit_length_control
 from .length_control import published_length_control as published_length_control
 from .length_humans import bias_beyond_humans as bias_beyond_humans
+from .length_logistic import length_regression as length_regression
 from .length_models import gameability as gameability
 from .length_models import model_length_regression as model_length_regression
-from .length_regression import length_regression as length_regression
 from .length_specification import specification_curve as specification_curve
 from .length_transfer import transfer_length_control as transfer_length_control
 from .length_transfer import validate_transfer as validate_transfer

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from .annotations import AnnotationError, check
-from .length_regression import fit_logistic, length_difference, logit_interval
+from .length_logistic import fit_logistic, length_difference, logit_interval
 from .winrates import win_rate
 
 

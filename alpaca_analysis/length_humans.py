@@ -16,7 +16,7 @@ from scipy import stats
 
 from .annotations import AnnotationError
 from .bootstrap import covariance
-from .length_regression import length_difference
+from .length_logistic import length_difference
 from .votes import VERDICTS, majority, match, mean_of_known, tally
 
 COLUMNS = (

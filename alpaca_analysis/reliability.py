@@ -377,7 +377,7 @@ def alternative_test(
     ...                       "reference": "r", "annotator": "judge", "outcome": [1, 0, 1, 1] * 10})
     >>> people = pd.concat([judge.assign(annotator=who, outcome=said * 10) for who, said in
     ...                     [("p", [1, 0, 1, 0]), ("q", [1, 1, 1, 1]), ("r", [0, 0, 1, 1])]])
-    >>> alternative_test(judge, people).loc[0, ["winning_rate", "advantage_probability"]].tolist()
+    >>> alternative_test(judge, people)[["winning_rate", "advantage_probability"]].iloc[0].tolist()
     [1.0, 1.0]
     """
     if not 0 <= epsilon < 1:

@@ -151,19 +151,24 @@ def test_kill_during_reproduce_and_the_next_run_succeeds(tmp_path):
 
 
 RESULTS = (
-    PREPARE
+    "import locale; locale.setlocale(locale.LC_ALL, '')  # as programs with windows do\n"
+    + PREPARE
     + """
-import json, pandas as pd
+import hashlib, json, pandas as pd
 from pathlib import Path
 row = {"instruction": "\\u0130\\u0131iI?", "output_1": "a", "output_2": "b\\u00e4", "generator_1": "r", "generator_2": "\\u0130stanbul",
        "dataset": "d", "annotator": "j", "preference": 2}
 Path("annotations.json").write_text(json.dumps([row, row | {"instruction": "2", "preference": 1}]), encoding="utf-8")
 pair = [aa.read_annotations("annotations.json")]
+report = aa.audit(table)
+report.to_html("report.html")
+aa.to_csv(aa.win_rate(pair[0], method="t").assign(outcome=0.25), "table.csv")
 out = [aa.win_rate(table, n_resamples=499), aa.compare(table, "gpt4", "claude-2"), aa.win_rate(pair[0], method="t"),
        pair[0], aa.check_claims(aa.load("xwin_claims"), aa.load("alpaca_eval_v1_counts")),
-       aa.published_length_control().to_frame(), aa.audit(table).to_frame()]
+       aa.published_length_control().to_frame(), report.to_frame(), aa.read_annotations("table.csv")]
 print("\\n".join(ascii(frame.to_csv()) for frame in out))
 print(ascii(aa.show(out[0])._repr_html_()))
+print(hashlib.sha256(Path("report.html").read_bytes()).hexdigest())
 """
 )
 SETTINGS = [
@@ -185,6 +190,10 @@ def usual(tmp_path_factory):
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: "-".join(s.values()))
 @pytest.mark.slow
 def test_surroundings_change_no_digit(setting, usual, tmp_path):
+    if "LC_ALL" in setting:
+        known = run("import locale; locale.setlocale(locale.LC_ALL, '')", tmp_path, **setting)
+        if known.returncode:
+            pytest.skip(f"the locale {setting['LC_ALL']} is not installed here")
     done = run(RESULTS, tmp_path, **setting)
     assert done.returncode == 0, done.stderr
     assert done.stdout == usual

@@ -2,6 +2,7 @@
 
 import itertools
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -305,9 +306,16 @@ def test_the_gallery_shows_every_public_figure(tmp_path, capsys):
 # Pictures. Made anew by
 #   python -m pytest tests/test_figures_many.py -k picture --mpl-generate-path=tests/figures_baseline
 # and then looked at, one by one, before they are committed.
-picture = pytest.mark.mpl_image_compare(
-    baseline_dir="figures_baseline", tolerance=2.5, style="default", savefig_kwargs={"dpi": 80}
-)
+def picture(test):
+    """Compare what a test draws with the committed picture."""
+    other = pytest.mark.skipif(
+        matplotlib.__version_info__ < (3, 11),
+        reason="the pictures show text as matplotlib sets it from 3.11 on",
+    )
+    compared = pytest.mark.mpl_image_compare(
+        baseline_dir="figures_baseline", tolerance=2.5, style="default", savefig_kwargs={"dpi": 80}
+    )
+    return other(compared(test))
 
 
 def board():

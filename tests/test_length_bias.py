@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import alpaca_analysis as aa
-from alpaca_analysis.length_regression import length_difference
+from alpaca_analysis.length_logistic import length_difference
 from alpaca_analysis.winrates import UndefinedWarning
 
 WORDS = "a plain answer "

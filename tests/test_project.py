@@ -1,6 +1,7 @@
 """The project's own files agree with each other."""
 
 import importlib.util
+import inspect
 import json
 import re
 import subprocess
@@ -50,6 +51,13 @@ def test_public_names_load_and_are_documented(name):
     thing = getattr(aa, name)
     assert thing.__doc__
     assert len(thing.__doc__.splitlines()[0]) < 111
+
+
+def test_no_module_is_named_like_a_public_function():
+    # Whoever imports the module puts it in the place of the function.
+    modules = {path.stem for path in (ROOT / "alpaca_analysis").iterdir()}
+    named = {name for name in aa.__all__ if not inspect.ismodule(getattr(aa, name))}
+    assert not modules & named
 
 
 def test_importing_is_light():

@@ -44,7 +44,7 @@ def table():
 
 
 def test_ratings_agree_with_evalica(table):
-    import evalica
+    evalica = pytest.importorskip("evalica")
 
     winners = table["outcome"].map({1.0: evalica.Winner.X, 0.0: evalica.Winner.Y, 0.5: evalica.Winner.Draw})
     scores = evalica.bradley_terry(

@@ -50,6 +50,7 @@ class Echo(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
+    pytest.importorskip("openai")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as running:
         running.lock, running.bodies, running.faults = threading.Lock(), [], []

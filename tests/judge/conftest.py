@@ -148,6 +148,7 @@ class JudgeServer(ThreadingHTTPServer):
 
 @pytest.fixture
 def server():
+    pytest.importorskip("openai")
     with JudgeServer() as running:
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
