@@ -274,9 +274,9 @@ def test_names_cannot_act_in_a_spreadsheet(hostile, tmp_path):
 
 def test_csv_keeps_every_digit(xwin):
     frame = win_rate(xwin, method="t")
-    read = pd.read_csv(io.StringIO(to_csv(frame)), keep_default_na=False, float_precision="round_trip")
-    np.testing.assert_array_equal(read["win_rate"], frame["win_rate"])
-    np.testing.assert_array_equal(read["standard_error"], frame["standard_error"])
+    read = pd.read_csv(io.StringIO(to_csv(frame)), dtype=str)
+    for name in ("win_rate", "standard_error"):  # pandas 2 reads floats a unit in the last place off
+        np.testing.assert_array_equal(read[name].map(float), frame[name])
 
 
 @pytest.mark.filterwarnings("ignore:The inplace keyword")  # alpaca_eval's own, under pandas 3
