@@ -10,9 +10,8 @@ import pandas as pd
 from scipy import stats
 
 from . import bootstrap, votes
-from .annotations import AnnotationError
+from .annotations import AnnotationError, UndefinedWarning
 from .votes import Votes
-from .winrates import UndefinedWarning
 
 HUMANS = "humans"
 METHODS = ("bca", "percentile", "t")
@@ -100,7 +99,8 @@ def human_agreement(
     0     judge      0.750  0.25  4
     1    humans      0.667  0.00  4
     """
-    matched = matched_votes(table, humans, scoring, method, confidence_level, on)
+    bootstrap.check_options(confidence_level, n_resamples)
+    matched = matched_votes(table, humans, scoring, method, on)
     scores = pair_scores(matched, scoring, remaining)
     out = mean_scores(matched.items, scores, method, confidence_level, n_resamples, rng)
     errors = pd.DataFrame(_errors(matched, scoring)).T.rename_axis("annotator").reset_index()
@@ -117,14 +117,12 @@ def human_agreement(
     return out
 
 
-def matched_votes(table, humans, scoring, method, confidence_level, on=None) -> Votes:
+def matched_votes(table, humans, scoring, method, on=None) -> Votes:
     """Check the options and match the two tables."""
     if scoring not in votes.SCORINGS:
         raise ValueError(f"scoring: found {scoring!r}, expected one of {', '.join(votes.SCORINGS)}")
     if method not in METHODS:
         raise ValueError(f"method: found {method!r}, expected one of {', '.join(METHODS)}")
-    if not 0 < confidence_level < 1:
-        raise ValueError(f"confidence_level: found {confidence_level!r}, expected a number in (0, 1)")
     matched = votes.match(table, humans, on=on)
     if HUMANS in matched.judges:
         raise AnnotationError(f"a judge of another name than {HUMANS!r}", column="annotator", found=HUMANS)
@@ -308,7 +306,8 @@ def compare_agreement(
        difference  pvalue  n
     0         0.0     1.0  4
     """
-    matched = matched_votes(table, humans, scoring, method, confidence_level, on)
+    bootstrap.check_options(confidence_level, n_resamples)
+    matched = matched_votes(table, humans, scoring, method, on)
     known = [*matched.judges, HUMANS]
     for name in (a, b):
         if name not in known:

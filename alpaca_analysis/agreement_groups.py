@@ -10,6 +10,7 @@ import pandas as pd
 
 from .agreement import HUMANS, matched_votes, mean_scores, pair_scores, settings
 from .annotations import AnnotationError
+from .bootstrap import check_options
 from .votes import Votes
 
 FEW = 20  # instructions below which intervals by resampling them are not to be relied on
@@ -65,7 +66,8 @@ def agreement_by(
     2       y     judge       0.25
     3       y    humans       0.50
     """
-    matched = matched_votes(table, humans, scoring, method, confidence_level, on)
+    check_options(confidence_level, n_resamples)
+    matched = matched_votes(table, humans, scoring, method, on)
     group = _groups(matched, by, edges)
     scores = pair_scores(matched, scoring, remaining)
     if by == "unanimity":
@@ -164,7 +166,8 @@ def agreement_by_majority(
     3         2    humans      0.667
     4         3     judge      1.000
     """
-    matched = matched_votes(table, humans, scoring, method, confidence_level, on)
+    check_options(confidence_level, n_resamples)
+    matched = matched_votes(table, humans, scoring, method, on)
     rng, parts, sizes = np.random.default_rng(rng), [], []
     for size in range(1, int(matched.counts.sum(axis=1).max()) + 1):
         scores = pair_scores(matched, scoring, size=size)

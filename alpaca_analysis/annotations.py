@@ -34,6 +34,10 @@ KEY = ("instruction_id", "model", "reference", "annotator", "position", "repeat"
 _ABSENT = object()
 
 
+class UndefinedWarning(UserWarning):
+    """A result is NaN because the data do not define it; the ``note`` column says why."""
+
+
 class AnnotationError(ValueError):
     """Input that is not what was expected; the message names file, row, column, value and expectation."""
 

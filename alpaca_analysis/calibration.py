@@ -11,8 +11,8 @@ import pandas as pd
 from scipy import stats
 
 from . import bootstrap, votes
-from .annotations import AnnotationError, check
-from .winrates import UndefinedWarning, refuse_mixed
+from .annotations import AnnotationError, UndefinedWarning, check
+from .winrates import refuse_mixed
 
 
 def calibrated_win_rate(
@@ -89,6 +89,7 @@ def calibrated_win_rate(
        win_rate  standard_error  weight  human_standard_error
     0     0.534           0.042   0.482                  0.05
     """
+    bootstrap.check_options(confidence_level)
     by = [by] if isinstance(by, str) else list(by)
     if weight is not None and not 0 <= weight <= 1:
         raise ValueError(f"weight: found {weight!r}, expected a number in [0, 1] or None")
@@ -170,6 +171,7 @@ def label_budget(
     0       100       0.068             0.098            212.679
     1       200       0.056             0.070            309.217
     """
+    bootstrap.check_options(confidence_level)
     by = [by] if isinstance(by, str) else list(by)
     z, parts = stats.norm.ppf((1 + confidence_level) / 2), []
     for key, pilot in _pilots(table, humans, by, on):

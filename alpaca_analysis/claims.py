@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from .annotations import AnnotationError, check, select_models
+from .bootstrap import check_options
 from .comparisons import compare
 from .winrates import win_rate, win_rate_bounds
 
@@ -179,6 +180,7 @@ def check_claims(
     1   87.82                differs
     2   87.35  impossible as printed
     """
+    check_options(confidence_level, n_resamples)
     for column in ("model", "reference", "printed"):
         if column not in claims:
             raise AnnotationError(f"a column {column!r}", source="claims", found=list(claims.columns))
@@ -298,6 +300,7 @@ def check_first(
        rank rival     verdict
     0     1     b  reproduced
     """
+    check_options(confidence_level)
     table = check(table)
     others = [m for m in (table["model"].dropna().unique() if among is None else among) if m != model]
     if not others:

@@ -9,8 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from . import bootstrap
-from .annotations import AnnotationError, check, select_models
-from .winrates import UndefinedWarning
+from .annotations import AnnotationError, UndefinedWarning, check, select_models
 
 
 def compare(
@@ -65,6 +64,7 @@ def compare(
        difference  standard_error  paired
     0     0.00289         0.01019   False
     """
+    bootstrap.check_options(confidence_level, n_resamples)
     if method not in ("t", "bca", "percentile"):
         raise ValueError(f"method: found {method!r}, expected one of t, bca, percentile")
     table = check(table)

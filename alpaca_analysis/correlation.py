@@ -11,8 +11,8 @@ import pandas as pd
 from scipy import stats
 
 from . import bootstrap
-from .annotations import AnnotationError, check
-from .winrates import UndefinedWarning, refuse_mixed
+from .annotations import AnnotationError, UndefinedWarning, check
+from .winrates import refuse_mixed
 
 METHODS = ("pearson", "spearman", "kendall")
 INTERVALS = ("fisher", "bootstrap")
@@ -174,6 +174,7 @@ def win_rate_correlation(
     >>> found.leave_one_out.idxmin()
     'a'
     """
+    bootstrap.check_options(confidence_level, n_resamples)
     if interval not in INTERVALS:
         raise ValueError(f"interval: found {interval!r}, expected one of {', '.join(INTERVALS)}")
     check_method(method)
@@ -404,6 +405,7 @@ def correlation_from_rows(
     >>> found.n, found.noise_low < found.statistic
     (5, True)
     """
+    bootstrap.check_options(confidence_level, n_resamples)
     check_method(method)
     parts = [check(t, source=name) for t, name in ((table_x, "table_x"), (table_y, "table_y"))]
     for part, name in zip(parts, ("table_x", "table_y"), strict=True):

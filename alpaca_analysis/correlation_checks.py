@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from .annotations import AnnotationError
+from .bootstrap import check_options
 from .correlation import align, check_method, coefficient, fisher_interval
 
 
@@ -61,6 +62,7 @@ def restrict_range(
     1   best  5      0.932     0.946
     2  worst  5      0.800     0.862
     """
+    check_options(confidence_level)
     check_method(method)
     if by not in ("x", "y"):
         raise ValueError(f"by: found {by!r}, expected x or y")
@@ -128,6 +130,7 @@ def compare_correlations(
        statistic_1  statistic_2  pvalue      test
     0        0.976         0.81   0.036  Williams
     """
+    check_options(confidence_level, n_resamples)
     check_method(method)
     first, _ = align(x1, y)
     second, _ = align(x2, y)
@@ -229,6 +232,7 @@ def check_correlation(
       printed  statistic  agrees
     0    0.90        0.9    True
     """
+    check_options(confidence_level)
     check_method(method)
     if power not in (1, 2):
         raise ValueError(f"power: found {power!r}, expected 1 or 2")

@@ -54,6 +54,7 @@ def discrimination(table: pd.DataFrame, *, confidence_level: float = 0.95) -> pd
     >>> float(found["mean_outcome"]), float(found["discrimination"].round(2))
     (0.5, 0.88)
     """
+    bootstrap.check_options(confidence_level)
     outcomes, datasets = _matrix(table)
     y = outcomes.to_numpy()
     judged = ~np.isnan(y)
@@ -160,6 +161,7 @@ def fewer_instructions(
     0   50           0.78        1.0
     1  200           0.93        1.0
     """
+    bootstrap.check_options(n_resamples=n_resamples)
     if min(sizes) < 2:
         raise AnnotationError("sizes of at least 2 instructions", column="sizes", found=int(min(sizes)))
     outcomes, _ = _matrix(table)

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from .annotations import AnnotationError, check
+from .bootstrap import check_options
 from .length_logistic import fit_logistic, length_difference, logit_interval
 from .winrates import win_rate
 
@@ -68,6 +69,7 @@ def prefer_longer(
       annotator  probability  n
     0     judge         0.75  4
     """
+    check_options(confidence_level, n_resamples)
     table = check(table)
     difference = table["length_model"] - table["length_reference"]
     if difference.isna().all():
@@ -111,6 +113,7 @@ def prefer_lists(
        probability  n
     0        0.667  3
     """
+    check_options(confidence_level, n_resamples)
     table = check(table, require=["list_model", "list_reference"])
     has = [_flags(table, column) for column in ("list_model", "list_reference")]
     lists = (has[0] - has[1]).replace(0, np.nan)
@@ -158,6 +161,7 @@ def prefer_first(
        probability  n
     0        0.833  3
     """
+    check_options(confidence_level, n_resamples)
     table = check(table, require=["position"])
     position = pd.to_numeric(table["position"], errors="coerce")
     bad = table["position"].notna() & ~position.isin([1, 2])
@@ -268,6 +272,7 @@ def response_curve(
     0       -25.5     0.18  50
     1        24.5     0.80  50
     """
+    check_options(confidence_level, n_resamples)
     if kind not in ("bins", "spline"):
         raise ValueError(f"kind: found {kind!r}, expected one of bins, spline")
     by = [by] if isinstance(by, str) else list(by)

@@ -22,6 +22,7 @@ from scipy.special import expit
 
 from . import _length_fit, _logistic
 from .annotations import AnnotationError, check
+from .bootstrap import check_options
 from .difficulty import difficulty_of, length_feature
 from .length_control_result import LengthControl, mean_sigmoid
 from .sources import load
@@ -127,7 +128,8 @@ def fit_length_control(
       model  win_rate  lc_win_rate  standard_error
     0     m     0.652        0.538            0.03
     """
-    _check_options(baselines, method, confidence_level, n_resamples, penalty)
+    check_options(confidence_level, n_resamples)
+    _check_options(baselines, method, penalty)
     table = _prepared(table, feature)
     if isinstance(difficulty, str) and difficulty == "joint":
         from .difficulty_joint import fit_joint
@@ -156,15 +158,11 @@ def fit_length_control(
     return LengthControl(frame, points, weight / weight.sum(), settings, resamples)
 
 
-def _check_options(baselines, method, confidence_level, n_resamples, penalty):
+def _check_options(baselines, method, penalty):
     if baselines not in ("auto", "published", None):
         raise ValueError(f"baselines: found {baselines!r}, expected 'auto', 'published' or None")
     if method not in METHODS:
         raise ValueError(f"method: found {method!r}, expected one of {', '.join(METHODS)}")
-    if not 0 < confidence_level < 1:
-        raise ValueError(f"confidence_level: found {confidence_level!r}, expected a number in (0, 1)")
-    if n_resamples < 1:
-        raise ValueError(f"n_resamples: found {n_resamples!r}, expected at least 1")
     if not penalty >= 0:
         raise ValueError(f"penalty: found {penalty!r}, expected a number >= 0")
     if penalty > 0 and method != "sandwich":

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from .annotations import AnnotationError
-from .bootstrap import covariance
+from .bootstrap import check_options, covariance
 from .length_logistic import length_difference
 from .votes import VERDICTS, majority, match, mean_of_known, tally
 
@@ -123,6 +123,7 @@ def bias_beyond_humans(
     2     judge      beyond_majority      0.24
     3     judge  at_equal_preference      0.24
     """
+    check_options(confidence_level)
     pairs = match(table, humans)
     if pairs.items["instruction_id"].isna().any():
         raise AnnotationError("rows with instruction ids, not counts", column="instruction_id", found="none")

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from .annotations import AnnotationError, check
-from .winrates import UndefinedWarning
+from .annotations import AnnotationError, UndefinedWarning, check
+from .bootstrap import check_options
 
 SCALES = ("characters", "log_ratio", "tanh")
 PLATEAU = 50  # log odds per standard deviation of a regressor: an error that no data give
@@ -243,6 +243,7 @@ def length_regression(
     0    length      8.43  100
     1  constant     -0.04  100
     """
+    check_options(confidence_level)
     by = [] if by is None else [by] if isinstance(by, str) else list(by)
     table = check(table, require=[*by, *controls])
     blocks = [key for key in ("model", "reference", "annotator") if table[key].notna().any()]

@@ -109,6 +109,7 @@ def model_length_regression(
     >>> round(fit.slope, 4), fit.n
     (0.0308, 6)
     """
+    bootstrap.check_options(confidence_level, n_resamples)
     import statsmodels.api as sm
 
     points = _points(win_rates, lengths)
@@ -236,6 +237,7 @@ def gameability(
     >>> float(gameability(board).loc[0, "gameability"].round(3))
     0.2
     """
+    bootstrap.check_options(confidence_level)
     for column in ("model", *measures):
         if column not in board:
             raise AnnotationError(f"a column {column!r}", source="board", found=list(board.columns))

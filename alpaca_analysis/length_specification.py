@@ -9,6 +9,7 @@ import pandas as pd
 
 from .annotations import COLUMNS as TABLE
 from .annotations import check, select_models
+from .bootstrap import check_options
 from .length_control import fit_length_control
 
 FEATURES = ("tanh", "clip", "log_ratio")
@@ -75,6 +76,7 @@ def specification_curve(
     >>> curve.loc[0, "specification"], len(curve)
     ('tanh, difficulty, baselines', 8)
     """
+    check_options(confidence_level)
     if isinstance(difficulty, str) and difficulty != "published":
         raise ValueError(f"difficulty: found {difficulty!r}, expected 'published' or a Series")
     table = check(table)

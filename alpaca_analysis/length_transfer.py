@@ -8,6 +8,7 @@ from scipy import stats
 from scipy.special import expit, logit
 
 from .annotations import AnnotationError, check, select_models
+from .bootstrap import check_options
 from .difficulty import difficulty_of, length_feature
 from .length_control import fit_length_control
 from .winrates import win_rate
@@ -77,6 +78,7 @@ def transfer_length_control(
     >>> result[["win_rate", "lc_win_rate"]].round(2).values.tolist()
     [[0.95, 0.87]]
     """
+    check_options(confidence_level)
     donors, features = _donors(table, difficulty, baselines)
     wanted = _features(lengths, difficulty)
     totals = win_rate(counts, method="t").set_index("model")
@@ -125,6 +127,7 @@ def validate_transfer(
     >>> found.attrs["loo_mean_absolute_error"] < 0.04
     True
     """
+    check_options(confidence_level)
     donors, features = _donors(table, difficulty, baselines)
     return _validated(donors, features, n_donors, confidence_level)
 

@@ -305,6 +305,7 @@ def plan_order(
     >>> plan.n, plan.n_neighbours_ordered, plan.n_needed > 10_000
     (100, 1, True)
     """
+    bootstrap.check_options(confidence_level, n_resamples)
     z_power = float(special.ndtri(power)) if 0 < power < 1 else _z(power, 0.05)
     joint = joint_win_rates(table, n_resamples=n_resamples, rng=rng)
     if len(joint.models) < 2:

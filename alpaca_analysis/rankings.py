@@ -14,9 +14,9 @@ import pandas as pd
 from scipy import stats
 
 from . import bootstrap
-from .annotations import AnnotationError, check
+from .annotations import AnnotationError, UndefinedWarning, check
 from .blocks import blocks_of
-from .winrates import UndefinedWarning, refuse_mixed
+from .winrates import refuse_mixed
 
 TOGETHER = "jointly, by instruction"
 APART = "independently of each other: no shared instructions"
@@ -197,9 +197,9 @@ def pairwise_differences(
       model_a model_b  difference  ordered
     0       a       b         0.4     True
     """
+    bootstrap.check_options(confidence_level, n_resamples)
     from statsmodels.stats.multitest import multipletests
 
-    _check_level(confidence_level)
     joint = joint_win_rates(table, n_resamples=n_resamples, rng=rng, stratify=stratify)
     largest, critical, better = _simultaneous(_two_or_more(joint), confidence_level)
     order = np.argsort(-joint.estimate, kind="stable")
@@ -314,7 +314,7 @@ def rank_sets(
     1     b     2         2          3     2
     2     c     3         2          3     2
     """
-    _check_level(confidence_level)
+    bootstrap.check_options(confidence_level, n_resamples)
     joint = joint_win_rates(table, n_resamples=n_resamples, rng=rng, stratify=stratify)
     out, critical = joint_rank_sets(joint, confidence_level=confidence_level)
     out = out.rename(columns={"estimate": "win_rate"})
@@ -382,11 +382,6 @@ def _settings(joint, confidence_level, rng, critical):
         "critical_value": critical,
         "note": "models drawn " + (TOGETHER if joined else APART),
     }
-
-
-def _check_level(confidence_level):
-    if not 0 < confidence_level < 1:
-        raise ValueError(f"confidence_level: found {confidence_level!r}, expected a number in (0, 1)")
 
 
 def _two_or_more(joint):

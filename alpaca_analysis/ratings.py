@@ -11,10 +11,9 @@ import pandas as pd
 from scipy import sparse, special
 
 from . import bootstrap
-from .annotations import AnnotationError, check, require_judged
+from .annotations import AnnotationError, UndefinedWarning, check, require_judged
 from .rankings import JointEstimates, joint_rank_sets
 from .rating_fits import battle_units, fit_choix, fit_regression
-from .winrates import UndefinedWarning
 
 ELO = 400 / np.log(10)  # points of an Elo scale per unit of log odds
 
@@ -168,6 +167,7 @@ def bradley_terry(
     >>> bradley_terry(battles, n_resamples=99).to_frame()["model"].tolist()
     ['a', 'b', 'c']
     """
+    bootstrap.check_options(confidence_level, n_resamples)
     rows, left_out = _battles(table, covariates)
     names, (first, second) = _codes(rows)
     wins = _wins(rows, first, second, len(names))

@@ -11,8 +11,7 @@ from scipy import stats
 
 from . import bootstrap, votes
 from .agreement import matched_votes
-from .annotations import AnnotationError
-from .winrates import UndefinedWarning
+from .annotations import AnnotationError, UndefinedWarning
 
 LEVELS = ("nominal", "ordinal", "interval")
 SIDES = ("reference", "draw", "model")
@@ -78,6 +77,7 @@ def krippendorff_alpha(
          level  alpha  n
     0  nominal   0.64  5
     """
+    bootstrap.check_options(confidence_level, n_resamples)
     if level not in LEVELS:
         raise ValueError(f"level: found {level!r}, expected one of {', '.join(LEVELS)}")
     matched = votes.match(humans, humans, on=on)
@@ -196,6 +196,7 @@ def agreement_ceiling(
     1         2  0.667  0.833
     2         3    NaN  1.000
     """
+    bootstrap.check_options(confidence_level, n_resamples)
     if scoring not in votes.SCORINGS:
         raise ValueError(f"scoring: found {scoring!r}, expected one of {', '.join(votes.SCORINGS)}")
     matched = votes.match(humans, humans, on=on)
@@ -382,7 +383,7 @@ def alternative_test(
     """
     if not 0 <= epsilon < 1:
         raise ValueError(f"epsilon: found {epsilon!r}, expected a number in [0, 1)")
-    matched = matched_votes(table, humans, scoring, "t", 0.95, on)
+    matched = matched_votes(table, humans, scoring, "t", on)
     if matched.voters.shape[1] < 2:
         raise AnnotationError("at least two people", source="humans", column="annotator", found="one")
     result = pd.concat(

@@ -157,6 +157,7 @@ def audit(
     >>> audit(table).to_frame()[["severity", "check", "finding"]].iloc[0].tolist()
     ['medium', 'missing judgements', '5 of 100 judgements are missing and not averaged']
     """
+    bootstrap.check_options(n_resamples=n_resamples)
     attrs = table.attrs
     table = check(table)
     table.attrs = {}
@@ -214,7 +215,7 @@ def _quiet(statistic, *args, **options):
     """Call a statistic; what it leaves undefined is in its notes, and the findings repeat them."""
     import warnings
 
-    from .winrates import UndefinedWarning
+    from .annotations import UndefinedWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UndefinedWarning)

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from . import bootstrap
-from .annotations import AnnotationError, check
+from .annotations import AnnotationError, UndefinedWarning, check
 from .blocks import blocks_of
 
 METHODS = ("bca", "percentile", "t", "wilson")
@@ -19,10 +19,6 @@ METHODS = ("bca", "percentile", "t", "wilson")
 # coverage_intervals); Wilson's needs none.
 FEW = {"bca": 5, "percentile": 25, "t": 25}
 FEWEST_UNITS = 10
-
-
-class UndefinedWarning(UserWarning):
-    """A result is NaN because the data do not define it; the ``note`` column says why."""
 
 
 def win_rate(
@@ -95,8 +91,10 @@ def win_rate(
       model  win_rate  standard_error
     0  gpt4  0.952795        0.007163
     """
+    bootstrap.check_options(confidence_level, n_resamples)
+    if method not in METHODS:
+        raise ValueError(f"method: found {method!r}, expected one of {', '.join(METHODS)}")
     by = [by] if isinstance(by, str) else list(by)
-    _check_options(method, confidence_level, n_resamples)
     if clash := set(by) & set(_COLUMNS):
         raise ValueError(f"by: found {min(clash)!r}, which is a column of the result; rename it first")
     table = check(table, require=by + ([stratify] if stratify else []))
@@ -129,15 +127,6 @@ _COLUMNS = (
     "n_missing",
     "note",
 )
-
-
-def _check_options(method, confidence_level, n_resamples):
-    if method not in METHODS:
-        raise ValueError(f"method: found {method!r}, expected one of {', '.join(METHODS)}")
-    if not 0 < confidence_level < 1:
-        raise ValueError(f"confidence_level: found {confidence_level!r}, expected a number in (0, 1)")
-    if n_resamples < 1:
-        raise ValueError(f"n_resamples: found {n_resamples!r}, expected at least 1")
 
 
 def refuse_mixed(table: pd.DataFrame, by: Sequence[str]) -> None:
