@@ -110,7 +110,7 @@ def human_agreement(
     out = out[[*columns, "n", "n_missing", "n_unmatched", "note"]].sort_values(
         ["agreement", "annotator"], ascending=[False, True], kind="stable", ignore_index=True
     )
-    out.attrs = settings(matched, scoring, method, confidence_level, n_resamples) | {
+    out.attrs = settings(matched, scoring, method, confidence_level, n_resamples, rng) | {
         "against": "the remaining people" if remaining else "the majority of all people"
     }
     _warn(out)
@@ -222,7 +222,7 @@ def _average(scores, weight):
 def _notes(out, matched: Votes):
     notes = []
     for row in out.itertuples():
-        repeats = max((matched.judges[row.annotator].shape[1]), 0) if row.annotator in matched.judges else 0
+        once = row.annotator != HUMANS and matched.judges[row.annotator].shape[1] == 1
         if row.n == 0 and row.annotator == HUMANS:
             notes.append("undefined: no pair with two human votes")
         elif row.n == 0:
@@ -232,11 +232,11 @@ def _notes(out, matched: Votes):
         elif np.isnan(row.ci_low):
             notes.append("interval undefined: no variation to resample")
         else:
-            notes.append("one judgement a pair: bias holds variance too" if repeats == 1 else "")
+            notes.append("one judgement a pair: bias holds variance too" if once else "")
     return notes
 
 
-def settings(matched: Votes, scoring, method, confidence_level, n_resamples):
+def settings(matched: Votes, scoring, method, confidence_level, n_resamples, rng):
     """Return what a result says of how it was computed."""
     by_count = matched.items["instruction_id"].isna().all()
     return {
@@ -246,6 +246,7 @@ def settings(matched: Votes, scoring, method, confidence_level, n_resamples):
         "unit": "pair (no instruction ids)" if by_count else "instruction",
         "confidence_level": confidence_level,
         "n_resamples": None if method == "t" else n_resamples,
+        "seed": None if method == "t" else bootstrap.seed_of(rng),
     }
 
 
@@ -347,7 +348,7 @@ def compare_agreement(
             "note": note,
         }
     )
-    result.attrs = settings(matched, scoring, method, confidence_level, n_resamples)
+    result.attrs = settings(matched, scoring, method, confidence_level, n_resamples, rng)
     if note:
         warnings.warn(f"{a} against {b}: {note}", UndefinedWarning, stacklevel=2)
     return result

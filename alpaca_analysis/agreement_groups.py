@@ -72,12 +72,12 @@ def agreement_by(
     scores = pair_scores(matched, scoring, remaining)
     if by == "unanimity":
         scores.pop(HUMANS)
-    rng, parts, sizes = np.random.default_rng(rng), [], []
+    generator, parts, sizes = np.random.default_rng(rng), [], []
     for level in group.cat.categories:
         inside = (group == level).to_numpy()
         if inside.any():
             part = {name: given[inside] for name, given in scores.items()}
-            out = mean_scores(matched.items[inside], part, method, confidence_level, n_resamples, rng)
+            out = mean_scores(matched.items[inside], part, method, confidence_level, n_resamples, generator)
             out.insert(0, by, level)
             parts.append(out)
             sizes += [_n_units(matched.items[inside], one) for one in part.values()]
@@ -85,7 +85,7 @@ def agreement_by(
         raise AnnotationError("a known value on at least one pair, found none", column=by)
     result = pd.concat(parts, ignore_index=True)
     result["note"] = _notes(result, sizes)
-    result.attrs = settings(matched, scoring, method, confidence_level, n_resamples)
+    result.attrs = settings(matched, scoring, method, confidence_level, n_resamples, rng)
     return result
 
 
@@ -168,16 +168,16 @@ def agreement_by_majority(
     """
     check_options(confidence_level, n_resamples)
     matched = matched_votes(table, humans, scoring, method, on)
-    rng, parts, sizes = np.random.default_rng(rng), [], []
+    generator, parts, sizes = np.random.default_rng(rng), [], []
     for size in range(1, int(matched.counts.sum(axis=1).max()) + 1):
         scores = pair_scores(matched, scoring, size=size)
         scores = {k: s for k, s in scores.items() if not np.isnan(s).all()}
         if scores:
-            out = mean_scores(matched.items, scores, method, confidence_level, n_resamples, rng)
+            out = mean_scores(matched.items, scores, method, confidence_level, n_resamples, generator)
             out.insert(0, "n_humans", size)
             parts.append(out)
             sizes += [_n_units(matched.items, one) for one in scores.values()]
     result = pd.concat(parts, ignore_index=True)
     result["note"] = _notes(result, sizes)
-    result.attrs = settings(matched, scoring, method, confidence_level, n_resamples)
+    result.attrs = settings(matched, scoring, method, confidence_level, n_resamples, rng)
     return result

@@ -376,6 +376,72 @@ def test_repeats_of_a_judge_give_its_variance():
     assert_allclose(judge["variance"], 0.25)
 
 
+def test_a_judge_that_contradicts_itself_is_right_half_the_time():
+    table = pd.concat([said([1, 1], repeat=0), said([0, 1], repeat=1)])
+    judge = row(human_agreement(table, people([1, 1], [1, 0], [1, 0]), **QUICK), "judge")
+    assert judge[["agreement", "bias", "variance"]].tolist() == [0.25, 0.75, 0.5]
+    assert judge["note"] == ""
+
+
+@small
+def test_bias_and_variance_of_weighted_judgements():
+    """The median stands for the majority; one judgement of a pair has no others."""
+    given = np.array([[0.9, 0.2, 0.6], [0.3, 0.1, np.nan], [0.7, np.nan, np.nan], [np.nan] * 3])
+    table = pd.concat([said(given[:, k], repeat=k) for k in range(3)])
+    humans = people([1, 1, 0, 1], [1, 0, 0, 1], [1, 0, 1, 1])
+    judge = row(human_agreement(table, humans, scoring="absolute", **QUICK), "judge")
+    assert_allclose(judge["agreement"], 1 - np.mean([(0.1 + 0.8 + 0.4) / 3, 0.2, 0.7]))
+    assert_allclose(judge["bias"], np.mean([0.4, 0.2, 0.7]))
+    # 0.9 against the median of 0.2 and 0.6, and so on; 0.3 against 0.1 and the other way round
+    assert_allclose(judge["variance"], np.mean([(0.5 + 0.55 + 0.05) / 3, 0.2]))
+    assert judge[["n", "n_missing"]].tolist() == [3, 1]
+    once = row(human_agreement(said(given[:, 0]), humans, scoring="absolute", **QUICK), "judge")
+    assert np.isnan(once["variance"])
+
+
+@small
+def test_results_say_how_they_were_computed():
+    table, humans = (
+        pd.concat([said([1, 0, 0], "y"), said([0, 0, 1], "x")]),
+        people([1, 0, 0], [1, 1, 0], [1, 0, 1]),
+    )
+    said_all = {
+        "scoring": "zero_one", "ties": "expectation over a random choice", "method": "bca",
+        "unit": "instruction", "confidence_level": 0.95, "n_resamples": 9999, "seed": 0,
+    }  # fmt: skip
+    result = human_agreement(table, humans)
+    assert result.attrs == said_all | {"against": "the majority of all people"}
+    assert result["n_unmatched"].tolist() == [0, 0, 0]
+    options = {"remaining": True, "method": "t", "rng": 3}
+    assert human_agreement(table, humans, **options).attrs == said_all | {
+        "against": "the remaining people", "method": "t", "n_resamples": None, "seed": None
+    }  # fmt: skip
+    assert compare_agreement(table, humans, "x", "y").attrs == said_all
+    grown = agreement_by_majority(table, humans, n_resamples=99, rng=np.random.default_rng(3))
+    assert grown.attrs == said_all | {"n_resamples": 99, "seed": "generator"}
+
+
+def test_of_equals_the_first_by_name_comes_first():
+    table = pd.concat([said([1, 0, 0, 0], "y"), said([1, 0, 0, 1], "z"), said([0, 0, 0, 1], "x")])
+    with pytest.warns(UndefinedWarning):
+        result = human_agreement(table, people([1, 0, 0, 1]))
+    assert result["annotator"].tolist() == ["z", "x", "y", "humans"]
+    assert result.index.equals(pd.RangeIndex(4))
+
+
+def test_a_warning_names_the_first_and_counts_the_rest():
+    table, humans = pd.concat([said([np.nan, np.nan], "mute"), said([1, 0])]), people([1, 0], [0, 0])
+    with pytest.warns(UndefinedWarning) as caught:
+        result = human_agreement(table, humans, **QUICK)
+    note = "undefined: no usable verdict on a pair that people judged"
+    assert row(result, "mute")["note"] == note
+    assert str(caught[0].message) == f"mute: {note}"
+    assert caught[0].filename == __file__
+    two = pd.concat([said([1], "one"), said([1], "two")])
+    with pytest.warns(UndefinedWarning, match=r"^one: error undefined: .* \(and 2 more\)$"):
+        human_agreement(two, people([1], [1], [0]), **QUICK)
+
+
 def test_weighted_judgements_need_the_absolute_rule():
     humans = people([1, 0, 1], [1, 0, 0], [1, 0, 1])
     with pytest.raises(AnnotationError, match="scoring='zero_one'"):
@@ -424,7 +490,10 @@ def test_malformed_questions_raise(table, humans, message):
 
 
 def test_unknown_options_raise():
-    for options in ({"scoring": "squared"}, {"method": "wilson"}, {"confidence_level": 95}):
+    for options in (
+        {"scoring": "squared"}, {"method": "wilson"}, {"confidence_level": 95}, {"confidence_level": 1},
+        {"confidence_level": 0}, {"confidence_level": -0.5},
+    ):  # fmt: skip
         with pytest.raises(ValueError, match="found"):
             human_agreement(said([1, 0]), people([1, 0]), **options)
 
@@ -462,6 +531,27 @@ def test_comparison_equals_a_paired_t_test():
     assert_allclose(result["pvalue"], expected.pvalue)
     interval = expected.confidence_interval()
     assert_allclose(result[["ci_low", "ci_high"]].tolist(), [interval.low, interval.high])
+
+
+def test_pairs_of_one_judge_alone_are_left_out_of_a_comparison():
+    one, two = said([1, 0, 1, 1, 0, np.nan, np.nan], "one"), said([1, 1, 0, 1, np.nan, 1, np.nan], "two")
+    humans = people([1, 0, 1, 0, 0, 0, 1], [1, 0, 1, 0, 0, 0, 1])
+    found = compare_agreement(pd.concat([one, two]), humans, "one", "two", **QUICK).loc[0]
+    assert found[["agreement_a", "agreement_b", "difference"]].tolist() == [0.75, 0.25, 0.5]
+    assert found[["n", "n_unshared"]].tolist() == [4, 2]
+    assert found["note"] == ""
+
+
+def test_judges_that_never_differ():
+    table = pd.concat([said([1, 0, 1], "one"), said([1, 0, 1], "two")])
+    with pytest.warns(
+        UndefinedWarning, match="^one against two: interval undefined: the two never"
+    ) as caught:
+        found = compare_agreement(table, people([1, 0, 0]), "one", "two").loc[0]
+    assert caught[0].filename == __file__
+    assert found["difference"] == 0
+    assert found[["pvalue", "ci_low", "ci_high"]].isna().all()
+    assert found["note"].startswith("interval undefined: the two never differ")
 
 
 def test_unknown_judge_raises():
