@@ -8,7 +8,7 @@ import pytest
 import statsmodels.api as sm
 from length_data import columns, made_up
 from scipy.special import expit
-from scipy.stats import spearmanr
+from scipy.stats import norm, spearmanr
 
 from alpaca_analysis import AnnotationError, fit_length_control, load
 from alpaca_analysis.difficulty import length_feature, rebuild_difficulty
@@ -163,6 +163,146 @@ def test_bootstrap_refits_every_resample(method):
     pd.testing.assert_frame_equal(result.to_frame(), again)
 
 
+def refitted(rows, X, weights):
+    """Return the win rate at equal length of one resample, by statsmodels."""
+    outcome, weights = rows["outcome"].to_numpy(), np.asarray(weights, dtype=float)
+    used = weights > 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = sm.GLM(outcome[used], X[used], family=sm.families.Binomial(), freq_weights=weights[used])
+        fit = model.fit(tol=1e-12)
+    return np.average(expit(X * [0, 1, 1] @ fit.params), weights=weights)
+
+
+def test_first_and_last_resamples_equal_statsmodels():
+    """Instructions are drawn for all models at once; the reference against itself stays at a half."""
+    table, difficulty = made_up(80)
+    same = table[table["model"] == "a"].assign(model="r", outcome=0.5)
+    same["length_model"] = same["length_reference"]
+    options = {"difficulty": difficulty, "method": "percentile", "rng": 5}
+    result = fit_length_control(pd.concat([table, same]), n_resamples=600, **options)
+    drawn = np.random.default_rng(5).integers(80, size=(600, 80), dtype=np.int32)
+    for k in (0, 1, 499, 500, 599):
+        for model, rows in table.groupby("model"):
+            direct = refitted(rows, columns(rows, difficulty), np.bincount(drawn[k], minlength=80))
+            assert result.resamples.loc[k, model] == pytest.approx(direct, abs=1e-7)
+    assert (result.resamples["r"] == 0.5).all()
+    row = result.to_frame().set_index("model").loc["a"]
+    assert row["standard_error"] == pytest.approx(result.resamples["a"].std(), rel=1e-12)
+    bounds = result.resamples["a"].quantile([0.025, 0.975])
+    np.testing.assert_allclose(row[["ci_low", "ci_high"]].astype(float), bounds, rtol=1e-12)
+
+
+def bca(estimate, resamples, left_out, counts):
+    """Return Efron's interval, from the statistic without one unit of each row."""
+    centred = np.average(left_out, weights=counts) - left_out
+    a = (counts * centred**3).sum() / (6 * (counts * centred**2).sum() ** 1.5)
+    z0 = norm.ppf(np.mean(resamples < estimate))
+    z = z0 + norm.ppf([0.025, 0.975])
+    return np.quantile(resamples, norm.cdf(z0 + z / (1 - a * z)))
+
+
+@pytest.mark.parametrize("identified", [True, False])
+def test_bca_interval_of_refits(identified):
+    """Acceleration by refitting without each unit: an instruction, or one judgement of a cell."""
+    table, difficulty = made_up(150, models=("a",), theta=1.0)
+    n, d = np.tile([1, 2, 3], 50), difficulty.loc[table["instruction_id"]].to_numpy()
+    table = table.assign(n=n, difficulty=d)
+    table["length_feature"] = length_feature(table)
+    if not identified:
+        table = table.drop(columns=["instruction_id", "length_model", "length_reference"])
+    options = {"difficulty": difficulty if identified else "published", "baselines": None}
+    result = fit_length_control(table, method="bca", n_resamples=999, **options)
+    row, X = result.to_frame().iloc[0], np.column_stack([table["length_feature"], d, np.ones(150)])
+    one, counts = (n, np.ones(150)) if identified else (1, n)
+    left_out = [refitted(table, X, n - one * (np.arange(150) == k)) for k in range(150)]
+    expected = bca(row["lc_win_rate"], result.resamples["a"], np.array(left_out), counts)
+    np.testing.assert_allclose(row[["ci_low", "ci_high"]].astype(float), expected, atol=2e-3)
+
+
+def test_resamples_of_cells_equal_statsmodels():
+    """Without ids every judgement of a cell is a unit; those of several models are drawn apart."""
+    table, difficulty = made_up(60)
+    table = table.assign(
+        n=np.tile([1, 2, 3], 40), difficulty=difficulty.loc[table["instruction_id"]].to_numpy()
+    )
+    table["length_feature"] = length_feature(table)
+    cells = table.drop(columns=["instruction_id", "length_model", "length_reference"])
+    result = fit_length_control(cells, baselines=None, method="percentile", n_resamples=300, rng=5)
+    rng = np.random.default_rng(5)
+    for model, rows in cells.groupby("model"):
+        X = np.column_stack([rows["length_feature"], rows["difficulty"], np.ones(60)])
+        drawn = rng.multinomial(120, rows["n"] / 120, size=300)
+        for k in (0, 299):
+            assert result.resamples.loc[k, model] == pytest.approx(refitted(rows, X, drawn[k]), abs=1e-7)
+
+
+def test_without_difficulty():
+    table, _ = made_up()
+    frame = fit_length_control(table, difficulty=None).to_frame().set_index("model")
+    for model, rows in table.groupby("model"):
+        X = columns(rows, pd.Series(0.0, rows["instruction_id"]))[:, [0, 2]]
+        fit = sm.GLM(rows["outcome"].to_numpy(), X, family=sm.families.Binomial()).fit(tol=1e-12)
+        np.testing.assert_allclose(
+            frame.loc[model, ["phi", "psi", "theta"]].astype(float),
+            [fit.params[0], 0, fit.params[1]],
+            atol=1e-8,
+        )
+        assert frame.loc[model, "lc_win_rate"] == pytest.approx(expit(fit.params[1]), abs=1e-10)
+
+
+@pytest.mark.parametrize("feature", ["tanh", "clip", "log_ratio"])
+def test_near_equal_is_the_share_of_small_differences(feature):
+    table, difficulty = made_up()
+    table = table.assign(n=np.tile([1, 2], 400))
+    table.loc[[1, 5], "length_model"] = np.nan
+    frame = fit_length_control(table, difficulty=difficulty, feature=feature).to_frame().set_index("model")
+    for model, rows in table.groupby("model"):
+        rows = rows[rows["length_model"].notna()]
+        gap = np.repeat(rows["length_reference"] - rows["length_model"], rows["n"])
+        share = (gap.abs() <= 0.25 * gap.std(ddof=1)).mean()
+        expected = np.nan if feature == "log_ratio" else share
+        np.testing.assert_allclose(frame.loc[model, "near_equal"], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "mean", "error", "flagged"),
+    [
+        (10, 30, 0.5, 0.18, False),
+        (9, 31, 0.5, 0.18, True),  # fewer than 10 wins
+        (31, 9, 0.5, 0.18, True),
+        (10, 30, 0.49, 0.1, True),  # fewer than 20 wins expected of 40 at equal length
+        (10, 30, 0.51, 0.1, True),
+        (10, 30, 0.5, 0.19, True),  # 0.75 p (1 - p) is 0.1875
+        (100, 300, 0.1, 0.067, False),  # and 0.0675
+        (100, 300, 0.1, 0.068, True),
+        (100, 300, 0.95, 0.035, False),
+        (100, 300, 0.951, 0.035, True),
+    ],
+)
+def test_unreliable_intervals(wins, losses, mean, error, flagged):
+    from alpaca_analysis._length_fit import unreliable
+
+    y = np.repeat([1.0, 0.0], [wins, losses])
+    assert unreliable(np.ones((1, len(y))), y, np.array([mean]), np.array([error])).tolist() == [flagged]
+
+
+def test_notes_say_what_is_wrong():
+    table, difficulty = made_up(400, models=("a", "b", "c"))
+    table.loc[[3, 4], "outcome"] = np.nan
+    few = table.index[(table["model"] == "b") & (table["outcome"] == 1)]
+    table.loc[few, "outcome"] = 0.0
+    same = table["model"] == "c"
+    table.loc[same, "length_model"] = table.loc[same, "length_reference"]
+    note = fit_length_control(table, difficulty=difficulty).to_frame().set_index("model")["note"]
+    assert note["a"] == "2 judgements without outcome or length left out of the regression"
+    assert note["b"] == "the interval may cover less than it says: too few wins or losses at equal length"
+    separated = "separated: no finite fit exists, a log-F(1, 1) prior keeps it finite"
+    assert note["c"] == f"{separated}; all outputs as long as the reference's: nothing to control"
+    alone = fit_length_control(made_up(models=("a",))[0], difficulty=difficulty).to_frame()
+    assert alone.loc[0, "note"] == ""
+
+
 def test_separation_is_finite_and_flagged():
     table, difficulty = made_up(200)
     table.loc[table["model"] == "a", "outcome"] = 1.0
@@ -186,6 +326,7 @@ def test_reference_against_itself():
         0.5,
     ]
     assert "by definition" in frame.loc["r", "note"]
+    assert frame.loc["r", ["phi", "psi", "theta"]].tolist() == [0, 0, 0]
 
 
 def test_any_against_any():
