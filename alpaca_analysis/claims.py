@@ -193,12 +193,12 @@ def check_claims(
 
 def _rates(claims, table, method, confidence_level, n_resamples, rng):
     table = table.assign(reference=_reference(table))
-    asked = table["model"].isin(claims["model"])
-    options = {"confidence_level": confidence_level, "n_resamples": n_resamples, "rng": rng}
-    if not asked.any():
-        return pd.DataFrame(columns=["model", "reference"])
     own = table["model"].astype(object) == table["reference"].astype(object)
-    rates = win_rate(table[asked & ~own], by=["model", "reference"], method=method, **options)
+    asked = table[table["model"].isin(claims["model"]) & ~own]
+    if asked.empty:
+        return pd.DataFrame(columns=["model", "reference"])
+    options = {"confidence_level": confidence_level, "n_resamples": n_resamples, "rng": rng}
+    rates = win_rate(asked, by=["model", "reference"], method=method, **options)
     rates["half_wins"] = (2 * rates["win_rate"] * rates["n_total"]).round().astype(int)
     exact = np.isclose(rates["half_wins"], 2 * rates["win_rate"] * rates["n_total"], rtol=0, atol=1e-6)
     if not exact.all():

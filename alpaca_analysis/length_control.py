@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from . import _length_fit, _logistic
+from . import _length_fit, _logistic, bootstrap
 from .annotations import AnnotationError, check
 from .bootstrap import check_options
 from .difficulty import difficulty_of, length_feature
@@ -150,6 +150,7 @@ def fit_length_control(
         "method": method,
         "confidence_level": confidence_level,
         "n_resamples": None if method == "sandwich" else n_resamples,
+        "seed": None if method == "sandwich" else bootstrap.seed_of(rng),
         "unit": "instruction" if table["instruction_id"].notna().any() else "judgement (no instruction ids)",
     }
     d = table["d"].to_numpy() if "d" in table else np.zeros(len(table))

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 import alpaca_analysis as aa
 from alpaca_analysis.annotations import AnnotationError
@@ -66,9 +67,26 @@ def test_printed_values_are_text(printed):
         aa.possible_n(printed)
 
 
-def test_bad_range():
-    with pytest.raises(ValueError, match="n_range"):
-        aa.possible_n("50.0", n_range=(5, 3))
+@pytest.mark.parametrize("n_range", [(5, 3), (0, 3), (-1, 3)])
+def test_bad_range(n_range):
+    with pytest.raises(ValueError, match="n_range: found"):
+        aa.possible_n("50.0", n_range=n_range)
+    with pytest.raises(ValueError, match="n_range: found"):
+        aa.chance_possible(1, n_range=n_range)
+
+
+def test_range_by_default():
+    assert aa.possible_n("50.00") == list(range(780, 806))
+    assert aa.chance_possible(2) == aa.chance_possible(2, n_range=(780, 805))
+    assert aa.possible_n(" 50 % ", n_range=(1, 1)) == [1]
+
+
+def test_chance_of_whole_percentages():
+    """With one judgement 0, 50 and 100 can be printed; with no more than 3, also 17, 25, 33, 67, 75, 83."""
+    assert aa.chance_possible(0, n_range=(1, 1)) == 3 / 101
+    assert aa.chance_possible(0, n_range=(1, 3)) == 9 / 101
+    # of 4, 12.5 may be printed as 12 and as 13
+    assert aa.chance_possible(0, n_range=(4, 4)) == 13 / 101
 
 
 TABLE = aa.from_counts(
@@ -111,6 +129,61 @@ def test_reference_of_a_leaderboard_is_inferred():
     assert aa.check_claims(claims, board).loc[0, "verdict"] == "reproduced"
 
 
+def test_reference_is_not_guessed_between_two():
+    claims = pd.DataFrame({"model": ["x70"], "reference": ["ref"], "printed": ["95.57"]})
+    board = TABLE.drop(columns=["reference", "annotator"])
+    twice = pd.concat([board, board[board["model"] == "ref"].assign(model="other")], ignore_index=True)
+    for table in (twice, board[board["model"] == "ref"]):
+        assert aa.check_claims(claims, table).loc[0, "verdict"] == "cannot be tested with open data"
+
+
+def test_recomputed_values_are_those_of_the_counts():
+    claims = pd.DataFrame(
+        {
+            "model": ["x70", "gone", "x70", "ref"],
+            "reference": ["ref", "ref", "gpt4", "ref"],
+            "printed": "95.57",
+        },
+        index=[7, 8, 9, 9],
+    )
+    checked = aa.check_claims(claims, TABLE, n_range=(799, 801), method="t", confidence_level=0.9, rng=4)
+    assert checked.index.equals(pd.RangeIndex(4))
+    outcomes = np.repeat([1, 0, 0.5], [765, 35, 1])
+    expected = [
+        outcomes.mean(),
+        stats.sem(outcomes),
+        *stats.ttest_1samp(outcomes, 0).confidence_interval(0.9),
+    ]
+    columns = ["recomputed", "standard_error", "ci_low", "ci_high"]
+    np.testing.assert_allclose(checked.loc[0, columns].astype(float), expected)
+    assert checked.loc[1:, columns].isna().all(axis=None)
+    assert checked["n"].tolist() == [801, pd.NA, pd.NA, pd.NA]
+    assert checked["possible_n"].tolist() == [[n for n in (799, 800, 801) if _by_enumeration("95.57", n)]] * 4
+    np.testing.assert_allclose(checked["chance"], aa.chance_possible(2, n_range=(799, 801)))
+    assert checked.attrs["n_range"] == (799, 801)
+    assert checked.attrs["method"] == "t"
+    assert aa.check_claims(claims, TABLE).attrs["seed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "printed", "note"),
+    [
+        ("x7", "87.83", ""),
+        ("x7", "87.82", "the judgements give 87.8277 from 703.5 of 801, cut off instead of rounded"),
+        ("x7", "87.9", "the judgements give 87.8277 from 703.5 of 801"),
+        ("x7", "87.35", "no number of wins and draws gives 87.35 at any n from 780 to 805; the judgements give 87.8277 from 703.5 of 801"),
+        ("gone", "87.35", "no number of wins and draws gives 87.35 at any n from 780 to 805"),
+        ("gone", "60.61", "no open judgements; possible for 4 of n = 780 to 805 (782, 787, 792, 801)"),
+        ("gone", "29.94", "no open judgements; possible for 6 of n = 780 to 805 (780, 785, 790, 795, 800, 805)"),
+        ("gone", "50.00", "no open judgements; possible for 26 of n = 780 to 805 (780, 781, 782, 783, 784, 785, ...)"),
+        ("ref", "50.00", "a model against itself is 50 by definition; there is nothing to judge"),
+    ],
+)  # fmt: skip
+def test_notes(model, printed, note):
+    claims = pd.DataFrame({"model": [model], "reference": ["ref"], "printed": [printed]})
+    assert aa.check_claims(claims, TABLE, method="t").loc[0, "note"] == note
+
+
 def test_claims_need_their_columns():
     with pytest.raises(AnnotationError, match="expected a column 'printed'"):
         aa.check_claims(pd.DataFrame({"model": ["x"], "reference": ["r"]}), TABLE)
@@ -139,6 +212,60 @@ def test_first_among_some():
     assert (row["rank"], row["verdict"]) == (2, "differs")
     with pytest.raises(AnnotationError, match="at least one model to compare with"):
         aa.check_first(TABLE, "x7", among=["x7"])
+
+
+BOARD = aa.from_counts(
+    {
+        "model": ["a", "b", "c", "d"],
+        "n_wins": [765, 765, 600, 2],
+        "n_losses": [35, 35, 200, 798],
+        "n_draws": 1,
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "among", "rank", "n_models", "rival", "verdict"),
+    [
+        ("a", None, 1, 4, "b", "differs"),  # one of two
+        ("a", ["c", "d"], 1, 3, "c", "reproduced"),
+        ("c", None, 3, 4, "a", "differs"),
+        ("d", ["a", "c", "d"], 3, 3, "a", "differs"),
+        ("c", ["d"], 1, 2, "d", "reproduced"),
+    ],
+)
+def test_first_of_four(model, among, rank, n_models, rival, verdict):
+    row = aa.check_first(BOARD, model, among=among, confidence_level=0.9).iloc[0]
+    assert row[["model", "rank", "n_models", "rival"]].tolist() == [model, rank, n_models, rival]
+    assert row["verdict"] == verdict
+    compared = aa.compare(BOARD, model, rival, confidence_level=0.9).iloc[0]
+    columns = ["difference", "standard_error", "ci_low", "ci_high", "pvalue", "paired"]
+    assert row[columns].tolist() == compared[columns].tolist()
+    equal = f"the interval of the difference to {rival} contains 0: the order is not established"
+    assert row["note"] == (equal if {model, rival} == {"a", "b"} else "")
+
+
+def test_first_by_default_is_sure_of_95_percent():
+    row = aa.check_first(BOARD, "a", among=["c"]).iloc[0]
+    compared = aa.compare(BOARD, "a", "c", confidence_level=0.95).iloc[0]
+    assert row[["ci_low", "ci_high"]].tolist() == compared[["ci_low", "ci_high"]].tolist()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=4), st.integers(-3, 3), st.integers(0, 3))
+def test_averages_are_exact(values, more, decimals):
+    """An average of printed values may be off by half a unit of theirs, and its own rounding by as much."""
+    unit, mean = Fraction(1, 10**decimals), Fraction(sum(values), len(values))
+    stated = round(mean) + more
+    off = abs(mean - stated)
+    expected = "reproduced" if off <= 0.5 else "differs" if off <= 1 else "impossible as printed"
+    names = list("wxyz"[: len(values)])
+    frame = pd.DataFrame([[v * float(unit) for v in values]], columns=names)
+    frame = frame.assign(model="m", mean=stated * float(unit))
+    row = aa.check_averages(frame, names, "mean", decimals=decimals).iloc[0]
+    assert row[["model", "printed", "verdict"]].tolist() == ["m", stated * float(unit), expected]
+    bounds = [float(v * unit) for v in (mean, mean - Fraction(1, 2), mean + Fraction(1, 2))]
+    np.testing.assert_allclose(row[["recomputed", "low", "high"]].astype(float), bounds, atol=1e-12)
 
 
 def test_averages():

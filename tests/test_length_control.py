@@ -104,6 +104,26 @@ def test_baselines_enter_as_weighted_rows():
     np.testing.assert_allclose(row[["phi", "psi", "theta"]].astype(float), fit.params, atol=1e-8)
 
 
+def test_baselines_have_the_difficulties_that_are_given():
+    published = load("instruction_difficulty").set_index("instruction_id")["difficulty"]
+    given = 0.5 * published + 0.3
+    table, _ = made_up(len(given), models=("a",))
+    table["instruction_id"] = given.index
+    row = fit_length_control(table, difficulty=given, baselines="published").to_frame().iloc[0]
+    pairs = load("length_control_baselines")
+    b = load("length_control_coefficients").set_index("model").loc[pairs["model"]].to_numpy()
+    gap = pairs["length_reference"] - pairs["length_model"]
+    x = np.tanh(gap / gap.groupby(pairs["model"]).transform("std"))
+    d = pairs["instruction_id"].map(given)
+    X = np.vstack([columns(table, given), np.column_stack([x, d, np.zeros(1610)])])
+    y = np.concatenate([table["outcome"], expit(b[:, 2] + b[:, 0] * x + b[:, 1] * d)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        weight = np.repeat([1, 0.1], [805, 1610])
+        fit = sm.GLM(y, X, family=sm.families.Binomial(), freq_weights=weight).fit(tol=1e-12)
+    np.testing.assert_allclose(row[["phi", "psi", "theta"]].astype(float), fit.params, atol=1e-8)
+
+
 def test_penalty_equals_scikit_learn():
     linear_model = pytest.importorskip("sklearn.linear_model")
     table, difficulty = made_up(models=("a",))
@@ -329,6 +349,45 @@ def test_reference_against_itself():
     assert frame.loc["r", ["phi", "psi", "theta"]].tolist() == [0, 0, 0]
 
 
+def test_what_counts_as_the_reference_against_itself():
+    """Its name, or the same lengths and only draws; neither of these two alone."""
+    table, difficulty = made_up(60, models=("named", "same", "longer", "even"))
+    model, equal = table["model"], table["length_reference"]
+    table["reference"] = "named"
+    table.loc[model.isin(["same", "longer"]), "outcome"] = 0.5
+    table.loc[model.isin(["same", "even"]), "length_model"] = equal
+    note = fit_length_control(table, difficulty=difficulty).to_frame().set_index("model")["note"]
+    assert note[note.str.contains("by definition")].index.tolist() == ["named", "same"]
+
+
+def test_order_of_equals():
+    table, difficulty = made_up(100, models=("c", "a"))
+    low = table[table["model"] == "a"].assign(model="low")
+    low["outcome"] *= 0.5
+    twin = table[table["model"] == "c"].assign(model="b")
+    frame = fit_length_control(pd.concat([low, table, twin]), difficulty=difficulty).to_frame()
+    assert frame["lc_win_rate"].is_monotonic_decreasing
+    assert frame["model"].tolist()[frame["model"].tolist().index("b") + 1] == "c"
+    assert frame.index.equals(pd.RangeIndex(4))
+
+
+def test_results_say_how_they_were_computed():
+    table, difficulty = made_up(60, models=("a",))
+    said = {
+        "reference": "r", "annotator": "j", "difficulty": "given", "baselines": None, "feature": "tanh", "penalty": 0.0,
+        "method": "sandwich", "confidence_level": 0.95, "n_resamples": None, "seed": None, "unit": "instruction",
+    }  # fmt: skip
+    assert fit_length_control(table, difficulty=difficulty).to_frame().attrs == said
+    none = fit_length_control(table, difficulty=None, method="bca", rng=3, penalty=0)
+    assert none.settings == said | {"difficulty": None, "method": "bca", "n_resamples": 1000, "seed": 3}
+    assert fit_length_control(table, difficulty=None, method="percentile").settings["seed"] == 0
+    cells = fit_length_control(load("alpaca_eval_v1_cells").query("model == 'gpt4'")).settings
+    expected = {"difficulty": "published", "baselines": "published", "unit": "judgement (no instruction ids)"}
+    assert {k: cells[k] for k in expected} == expected
+    with pytest.raises(ValueError, match="refits are not penalised"):
+        fit_length_control(table, difficulty=None, method="bca", penalty=0.5)
+
+
 def test_any_against_any():
     table, difficulty = made_up()
     result = fit_length_control(table, difficulty=difficulty)
@@ -364,7 +423,26 @@ def test_extrapolation_is_noted():
         (lambda t: t, {}, "one of AlpacaEval's 805 instructions"),
         (lambda t: t.drop(columns="instruction_id"), {}, "instruction ids, or a column 'difficulty'"),
         (lambda t: t.assign(length_model=np.nan), {"difficulty": None}, "lengths of both outputs"),
-        (lambda t: t.assign(reference=["r", "s"] * 50), {"difficulty": None}, "one reference"),
+        (
+            lambda t: t.assign(reference=[*"rstuv"] * 20),
+            {"difficulty": None},
+            "found 'r, s, t, u', expected one reference",
+        ),
+        (
+            lambda t: t.assign(annotator=["j", None] * 50),
+            {"difficulty": None},
+            "found 'j, nan', expected one annotator",
+        ),
+        (
+            lambda t: t.assign(instruction_id=t["instruction_id"].where(t.index != 3)),
+            {"difficulty": None},
+            "row 3, .* on all rows or on none",
+        ),
+        (
+            lambda t: t.assign(length_model=t["length_model"].where(t["model"] == "a")),
+            {"difficulty": None},
+            "lengths of 'b'",
+        ),
         (lambda t: t, {"difficulty": pd.Series([1.0], ["0000"])}, "in the index of `difficulty`"),
         (lambda t: t, {"difficulty": pd.Series([np.inf], ["0000"])}, "a finite number"),
     ],
@@ -385,6 +463,10 @@ def test_bad_input_is_named(change, options, message):
         {"confidence_level": 95},
         {"difficulty": "hard"},
         {"difficulty": 3},
+        {"confidence_level": 0},
+        {"confidence_level": 1},
+        {"confidence_level": -0.5},
+        {"n_resamples": 0, "method": "bca"},
     ],
 )
 def test_bad_options_are_named(options):

@@ -30,7 +30,10 @@ def test_held_out_models_are_predicted(published, board):
     assert error.quantile(0.95) < 0.002
     assert error.max() < 0.2
     assert published.settings["n_held_out"] == 98
-    assert published.settings["held_out_median_points"] == pytest.approx(error.median(), rel=0.2)
+    points = 100 * (check["predicted"] - check["published"])[held_out].abs()
+    for name, value in {"median": points.median(), "p95": points.quantile(0.95), "max": points.max()}.items():
+        assert published.settings[f"held_out_{name}_points"] == float(f"{value:.2g}")
+    np.testing.assert_allclose(points, error, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +75,9 @@ def test_frame(published):
     assert len(frame) == 199
     assert "example" not in set(frame["model"])
     assert frame["lc_win_rate"].is_monotonic_decreasing
+    assert frame.index.equals(pd.RangeIndex(199))
+    raw = load("alpaca_eval_v2_leaderboard").set_index("model")["win_rate"]
+    np.testing.assert_allclose(100 * frame.set_index("model")["win_rate"], raw[frame["model"]])
     reference = frame.set_index("model").loc["gpt4_1106_preview"]
     assert (reference["lc_win_rate"], reference["standard_error"]) == (0.5, 0)
     assert frame.loc[frame["standard_error"].isna(), "note"].str.contains("without errors").all()
