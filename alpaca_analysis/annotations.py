@@ -32,6 +32,7 @@ KEY = ("instruction_id", "model", "reference", "annotator", "position", "repeat"
 
 
 _ABSENT = object()
+_NO_NUMBERS = (bool, np.bool_, str, bytes)  # though pandas would make numbers of them
 
 
 class UndefinedWarning(UserWarning):
@@ -115,6 +116,7 @@ def check(table: pd.DataFrame, *, source="table", require: Iterable[str] = ()) -
     """
     if not isinstance(table, pd.DataFrame):
         raise AnnotationError("a DataFrame of judgements", source=source, found=type(table).__name__)
+    columns_once(table, source=source)
     for column in ("model", "outcome", *require):
         if column not in table:
             found = _Verbatim("columns " + ", ".join(map(str, table.columns)))
@@ -134,6 +136,15 @@ def check(table: pd.DataFrame, *, source="table", require: Iterable[str] = ()) -
     checked.attrs = dict(table.attrs)
     _check_unique(checked, source)
     return checked
+
+
+def columns_once(frame: pd.DataFrame, *, source="table") -> None:
+    """Raise where two columns of a frame share a name, or names have several levels."""
+    if isinstance(frame.columns, pd.MultiIndex):
+        raise AnnotationError("columns with one name each", source=source, found=list(frame.columns))
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise AnnotationError("each column once", source=source, found=_Verbatim(f"column {twice!r} twice"))
 
 
 def _strings(table, column):
@@ -158,10 +169,8 @@ def _category(table, column, source):
 
 
 def _outcomes(values, source):
-    strange = (
-        values.map(lambda v: isinstance(v, (bool, np.bool_, str))) if values.dtype.kind not in "fiu" else None
-    )
-    numbers = pd.to_numeric(values, errors="coerce").astype(float)
+    strange = values.map(lambda v: isinstance(v, _NO_NUMBERS)) if values.dtype.kind not in "fiu" else None
+    numbers = _floats(values)
     bad = (numbers < 0) | (numbers > 1) | (numbers.isna() & values.notna())
     if strange is not None:
         bad |= strange
@@ -172,10 +181,22 @@ def _outcomes(values, source):
     return numbers.to_numpy()
 
 
+def _floats(values):
+    """Return numbers as floats, NaN for what is none, infinity for integers too large for a float."""
+    try:
+        numbers = pd.to_numeric(values, errors="coerce")
+        if {numbers.dtype.kind, values.dtype.kind} & set("cmM"):  # dates and complex numbers count nothing
+            return pd.Series(np.nan, index=values.index)
+        return numbers.astype(float)
+    except OverflowError:
+        small = values.map(lambda v: np.inf if isinstance(v, int) and v.bit_length() > 1000 else v)
+        return pd.to_numeric(small, errors="coerce").astype(float)
+
+
 def _lengths(table, column, source):
     if column not in table:
         return np.full(len(table), np.nan)
-    numbers = pd.to_numeric(table[column], errors="coerce").astype(float)
+    numbers = _floats(table[column])
     bad = (numbers < 0) | np.isinf(numbers) | (numbers.isna() & table[column].notna())
     if bad.any():
         row = int(np.flatnonzero(bad.to_numpy())[0])
@@ -192,10 +213,10 @@ def _weights(table, source):
 
 def whole_numbers(values: pd.Series, *, column: str, source="table", minimum=0) -> np.ndarray:
     """Return `values` as int64, or raise naming the first that is not a whole number >= `minimum`."""
-    numbers = pd.to_numeric(values, errors="coerce").astype(float).to_numpy()
+    numbers = _floats(values).to_numpy()
     bad = ~(numbers >= minimum) | (numbers != np.floor(numbers)) | (numbers > 2**53)
     if values.dtype.kind not in "fiu":
-        bad |= values.map(lambda v: isinstance(v, (bool, np.bool_, str))).to_numpy()
+        bad |= values.map(lambda v: isinstance(v, _NO_NUMBERS)).to_numpy()
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         expected = "a positive integer" if minimum == 1 else f"a whole number >= {minimum}"
@@ -206,6 +227,13 @@ def whole_numbers(values: pd.Series, *, column: str, source="table", minimum=0) 
 def _check_unique(table, source):
     identified = table["instruction_id"].notna()
     key = [c for c in KEY if c in table]
+    for column in key:
+        values = table[column]
+        strange = [] if values.dtype != object else [not pd.api.types.is_hashable(v) for v in values]
+        if any(strange):
+            row = strange.index(True)
+            found = values.iloc[row]
+            raise AnnotationError("a number or text", source=source, row=row, column=column, found=found)
     twice = table.loc[identified, key].duplicated(keep="first")
     if not twice.any():
         return
@@ -278,6 +306,10 @@ def from_counts(frame, *, reference: str | None = None, annotator: str | None = 
     """
     frame = _with_model_column(frame)
     losses = "n_wins_base" if "n_wins_base" in frame else "n_losses"
+    if {"n_wins_base", "n_losses"} <= set(frame) and not frame["n_wins_base"].equals(frame["n_losses"]):
+        raise AnnotationError(
+            "one of the columns 'n_wins_base' and 'n_losses', which differ", source="counts"
+        )
     for column in ("n_wins", losses, "n_draws"):
         if column not in frame:
             found = _Verbatim("columns " + ", ".join(map(str, frame.columns)))
@@ -310,6 +342,7 @@ def from_counts(frame, *, reference: str | None = None, annotator: str | None = 
         name: frame[name] if name in frame else pd.Series([given] * len(frame), dtype=object)
         for name, given in names.items()
     }
+    base = {name: _category({name: values}, name, "counts") for name, values in base.items()}
     _check_listed_once(pd.DataFrame(base))
     outcomes = (
         (1.0, counts["n_wins"]),
@@ -325,7 +358,11 @@ def from_counts(frame, *, reference: str | None = None, annotator: str | None = 
 
 
 def _with_model_column(frame):
-    frame = pd.DataFrame(frame)
+    try:
+        frame = pd.DataFrame(frame)
+    except (ValueError, TypeError) as error:  # neither, or columns of different lengths
+        raise AnnotationError(f"a DataFrame, or lists by column ({error})", source="counts") from None
+    columns_once(frame, source="counts")
     if "model" not in frame:
         unnamed = next((c for c in frame.columns if str(c).startswith("Unnamed: 0")), None)
         if unnamed is not None:

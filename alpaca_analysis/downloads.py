@@ -36,6 +36,13 @@ def advice() -> str:
     )
 
 
+def inside(folder: Path, path: str) -> Path:
+    """Return where a listed file lies in a folder, or raise where the path would leave it."""
+    if "\\" in path or {"", ".."} & set(path.split("/")) or Path(path).drive:
+        raise DataUnavailableError(f"the list of data names {path!r}, expected a path inside a folder")
+    return folder / path
+
+
 class _Truncated(Exception):
     """A body that is shorter than the registry says."""
 
@@ -64,7 +71,8 @@ def download_files(
     DataUnavailableError
         A file that could not be had, or a cached one that is damaged while `download` is False.
     """
-    wanted = [(str(path), row) for path, row in files.iterrows() if not _is_good(folder / str(path), row)]
+    listed = [(str(path), row) for path, row in files.iterrows()]
+    wanted = [(path, row) for path, row in listed if not _is_good(inside(folder, path), row)]
     if not wanted:
         return
     if not download:

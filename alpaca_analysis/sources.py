@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .downloads import CACHE, MIRROR, DataUnavailableError, advice, download_files, status
+from .downloads import CACHE, MIRROR, DataUnavailableError, advice, download_files, inside, status
 
 
 def data_folder() -> Path:
@@ -81,7 +81,10 @@ def catalog() -> pd.DataFrame:
     for name, entry in _catalog().iterrows():
         bundled = entry["kind"] != "rows"
         paths = [] if bundled else _paths(str(name))
-        size = (data_folder() / entry["files"]).stat().st_size if bundled else _registry()["bytes"][paths]
+        if bundled:
+            size = inside(data_folder(), entry["files"]).stat().st_size
+        else:
+            size = _registry()["bytes"][paths].sum(skipna=False)
         rows.append(
             {
                 "name": name,
@@ -90,7 +93,7 @@ def catalog() -> pd.DataFrame:
                 "files": entry["files"],
                 "n_files": 1 if bundled else len(paths),
                 "licence": entry["licence"],
-                "bytes": size if bundled else size.sum(skipna=False),
+                "bytes": size,
                 "available": available(str(name)),
             }
         )
@@ -162,7 +165,7 @@ def load(name: str, *, download: bool = True) -> pd.DataFrame:
 def _load_bundled(entry):
     from .annotations import check
 
-    path = data_folder() / entry["files"]
+    path = inside(data_folder(), entry["files"])
     frame = pd.read_csv(path, dtype=dict.fromkeys(entry["text_columns"].split(), str))
     is_table = entry["kind"] == "counts" and "outcome" in frame
     return check(frame, source=path.name) if is_table else frame
@@ -217,7 +220,7 @@ def fetch(name: str, *, download: bool = True, progress: bool = True, url: str |
     'models.csv'
     """
     if name in _catalog().index and _catalog().loc[name, "kind"] != "rows":
-        return [data_folder() / str(_catalog().loc[name, "files"])]
+        return [inside(data_folder(), str(_catalog().loc[name, "files"]))]
     paths = _paths(name)
     places = {path: _where(path) for path in paths}
     absent = [path for path in paths if places[path][0] == "download"]
@@ -280,9 +283,9 @@ def _mirror():
 
 def _where(path):
     mirror = _mirror()
-    if mirror is not None and (mirror / path).is_file():
+    if mirror is not None and inside(mirror, path).is_file():
         return "mirror", mirror / path
-    cached = cache_folder() / path
+    cached = inside(cache_folder(), path)
     return ("cached" if cached.is_file() else "download"), cached
 
 

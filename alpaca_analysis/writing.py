@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,21 @@ def replacing(path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def folder_name(name: str) -> str:
+    r"""Return a name from a file as the name of one folder, which leads nowhere else.
+
+    Slashes, backslashes and control characters become ``_``, as do names of nothing but dots; on
+    Windows the colon of a drive does too.
+
+    Examples
+    --------
+    >>> folder_name("meta/llama-3"), folder_name("../../etc"), folder_name("..")
+    ('meta_llama-3', '.._.._etc', '__')
+    """
+    safe = re.sub(r"[/\\\x00-\x1f]" if os.name != "nt" else r"[/\\:\x00-\x1f]", "_", name)
+    return safe if safe.strip(". ") else "_" * max(1, len(safe))
 
 
 def write_text(path, text: str) -> Path:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..annotations import AnnotationError
 from ..readers.files import Columns, read_columns
-from ..writing import write_json
+from ..writing import folder_name, write_json
 from .ask import Budget, ask_all, ask_in_batches
 from .backends import Backend, FunctionBackend, Sampling
 from .conversation import as_messages
@@ -65,7 +65,7 @@ class Generated:
         Path
             The file of outputs.
         """
-        place = Path(folder) / self.settings["generator"].replace("/", "_")
+        place = Path(folder) / folder_name(self.settings["generator"])
         write_json(place / "model_outputs.settings.json", self.settings)
         return write_json(place / "model_outputs.json", list(self.records))
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..annotations import check, instruction_id
 from ..generate.server import reply_text
-from ..writing import write_json
+from ..writing import folder_name, write_json
 
 
 def make_record(pair, model: str, reference: str, judge, outcome: float, reason: str, answer, n: int) -> dict:
@@ -133,13 +133,13 @@ class Judgements:
         ----------
         folder : path
             A folder of results: the file goes to ``<folder>/<model>/<annotator>/annotations.json``,
-            where AlpacaEval looks for it.
+            where AlpacaEval looks for it; slashes in the names become ``_``.
 
         Returns
         -------
         Path
             The annotations file.
         """
-        place = Path(folder) / self.settings["model"] / self.settings["annotator"]
+        place = Path(folder) / folder_name(self.settings["model"]) / folder_name(self.settings["annotator"])
         write_json(place / "annotations.settings.json", self.settings)
         return write_json(place / "annotations.json", list(self.records))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ..annotations import AnnotationError, check, require_judged
+from ..annotations import AnnotationError, check, columns_once, require_judged
 from . import alpaca_eval, arena, llmbar, pandalm
 from .files import Columns, find_files, from_object, read_all
 from .rows import join
@@ -77,7 +77,9 @@ def _is_table(names):
 
 
 def _from_frame(frame):
-    return Columns("DataFrame", columns={str(c): frame[c].tolist() for c in frame.columns})
+    frame = frame.set_axis(frame.columns.map(str), axis=1)
+    columns_once(frame, source="DataFrame")
+    return Columns("DataFrame", columns={c: frame[c].tolist() for c in frame.columns})
 
 
 def _checked(frame, source):

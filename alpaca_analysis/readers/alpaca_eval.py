@@ -7,14 +7,16 @@ draws; weighted files hold 1 + P(model preferred). null is no usable answer.
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ..annotations import AnnotationError
+from ..writing import folder_name
 from .files import Columns
-from .rows import Rows, instruction_id, lengths, names, require_outcome
+from .rows import Rows, codes, instruction_id, lengths, names, numbers, require_outcome
 
 VERDICTS = (0.0, 1.0, 1.5, 2.0)
 CODING = "a number: 1 reference, 2 model, 0 or 1.5 draw, or in [1, 2] if weighted; or null"
@@ -28,7 +30,7 @@ def folder_names(path: Path | None) -> dict[str, str]:
     >>> folder_names(Path("results/gpt4/alpaca_eval_gpt4/annotations.json"))
     {'model': 'gpt4', 'annotator': 'alpaca_eval_gpt4'}
     """
-    parts = path.absolute().parts if path is not None else ()
+    parts = Path(os.path.abspath(path)).parts if path is not None else ()
     if len(parts) >= 4 and parts[-4] == "results":
         return {"model": parts[-3], "annotator": parts[-2]}
     if len(parts) >= 3 and parts[-3] == "results":
@@ -58,12 +60,17 @@ def to_rows(columns: Columns, *, texts: bool = False) -> Rows:
     named, extra, disagreements = _apply_folder(said, columns)
     if texts:
         extra |= {"instruction": prompts, "output_model": output_2, "output_reference": output_1}
-    index = columns.get("annotator_index")
-    if index is not None and "annotator" in columns:
-        extra["repeat"] = np.array(index, dtype=float)
-    for name in ("position", "repeat"):  # as this package's judges write them
-        if name in columns:
-            extra[name] = np.array(columns.get(name), dtype=float)
+    if "annotator_index" in columns and "annotator" in columns:
+        extra["repeat"] = numbers(columns, "annotator_index")
+    if "repeat" in columns:  # as this package's judges write it
+        extra["repeat"] = numbers(columns, "repeat")
+    if "position" in columns:
+        places, expected = (
+            {1: 1.0, 2: 2.0, "1": 1.0, "2": 2.0},
+            "1 (the model's output was shown first), 2 or null",
+        )
+        values = columns.get("position") or []
+        extra["position"] = codes(values, places, columns=columns, column="position", expected=expected)
     return require_outcome(
         Rows(
             source=columns.source,
@@ -116,6 +123,8 @@ def _apply_folder(said, columns):
     named, extra, found = dict(said), {}, []
     for column, folder in folder_names(columns.path).items():
         inside = said[column]
+        if isinstance(inside, str) and folder_name(inside) == folder:
+            continue  # the same name, as a folder can be called
         kinds = set(inside) if isinstance(inside, list) else {inside}
         named[column] = folder
         if other := sorted(kinds - {folder, None}):

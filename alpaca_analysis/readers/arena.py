@@ -6,7 +6,7 @@ import numpy as np
 
 from ..annotations import AnnotationError
 from .files import Columns
-from .rows import Rows, codes, instruction_id, lengths, names, require_outcome
+from .rows import Rows, codes, instruction_id, lengths, names, numbers, require_outcome
 
 WINNERS = {
     "model_a": 1.0,
@@ -36,7 +36,7 @@ def to_rows(columns: Columns, *, texts: bool = False) -> Rows:
     expected = f"one of {', '.join(map(repr, WINNERS))}, or null"
     outcome = codes(columns.require("winner"), WINNERS, columns=columns, column="winner", expected=expected)
     judge = next((c for c in ("annotator", "judge") if c in columns), "annotator")
-    turns = columns.get("turn")
+    turns = _turns(columns)
     prompts, ids = _prompts(columns, turns)
     sides = [_written(columns, side) for side in "ab"]
     named = {
@@ -70,7 +70,7 @@ def _prompts(columns, turns):
     turns = turns or [None] * len(columns)
     if "conversation_a" in columns:
         said = columns.require("conversation_a")
-        prompts = ["\n\n".join(_said(c, "user", columns, i)[: turns[i]]) for i, c in enumerate(said)]
+        prompts = ["\n\n".join(_said(c, "user", columns, i, "a")[: turns[i]]) for i, c in enumerate(said)]
         return prompts, [instruction_id(p) for p in prompts]
     for name in ("instruction", "prompt", "question"):
         if name in columns:
@@ -86,24 +86,41 @@ def _prompts(columns, turns):
 def _written(columns, side):
     if f"conversation_{side}" in columns:
         conversations = columns.require(f"conversation_{side}")
-        return ["\n\n".join(_said(c, "assistant", columns, i)) for i, c in enumerate(conversations)]
+        return ["\n\n".join(_said(c, "assistant", columns, i, side)) for i, c in enumerate(conversations)]
     for name in ("output", "response"):
         if f"{name}_{side}" in columns:
             return columns.require(f"{name}_{side}")
     return [None] * len(columns)
 
 
-def _said(conversation, role, columns, row):
-    try:
-        return [turn["content"] for turn in conversation if turn["role"] == role and turn["content"]]
-    except (TypeError, KeyError):
+def _turns(columns):
+    """Return the judged turn of each record, counted from 1, or None where it is not said."""
+    if "turn" not in columns:
+        return None
+    turns = numbers(columns, "turn")
+    if (wrong := (turns < 1) | (turns != np.floor(turns)) & ~np.isnan(turns)).any():
+        row = int(np.flatnonzero(wrong)[0])
+        found = columns.get("turn")[row]
         raise AnnotationError(
-            "a list of turns with 'role' and 'content'",
+            "a whole number >= 1", source=columns.source, row=row, column="turn", found=found
+        )
+    return [None if np.isnan(turn) else int(turn) for turn in turns]
+
+
+def _said(conversation, role, columns, row, side):
+    try:
+        said = [turn["content"] for turn in conversation if turn["role"] == role and turn["content"]]
+    except (TypeError, KeyError):
+        said = [None]
+    if isinstance(conversation, (str, dict)) or not all(isinstance(text, str) for text in said):
+        raise AnnotationError(
+            "a list of turns with 'role' and a text as 'content'",
             source=columns.source,
             row=row,
-            column="conversation_a",
+            column=f"conversation_{side}",
             found=conversation,
-        ) from None
+        )
+    return said
 
 
 def _repeats(ids, named):

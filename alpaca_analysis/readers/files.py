@@ -134,7 +134,12 @@ def find_files(source, *, name="annotations") -> list[Path]:
         return [path]
     if is_folder:
         return _in_folder(path, name)
-    matches = sorted(glob.glob(str(source), recursive=True))
+    if os.path.lexists(path):
+        what = "a link to nothing" if path.is_symlink() else "a pipe or device; save what it gives to a file"
+        raise FileNotFoundError(f"{source}: expected a file or folder, found {what}")
+    matches = [
+        p for p in sorted(glob.glob(str(source), recursive=True)) if os.path.isfile(p) or os.path.isdir(p)
+    ]
     if not matches:
         raise FileNotFoundError(
             f"{source}: no such file or folder, and nothing matches it as a pattern" + _nearest_folder(path)
@@ -343,5 +348,8 @@ def from_object(source) -> Columns | None:
     if hasattr(source, "__arrow_c_stream__"):  # Polars, Arrow, DuckDB
         import pyarrow as pa
 
-        return Columns(name, columns=pa.table(source).to_pydict())
+        try:
+            return Columns(name, columns=pa.table(source).to_pydict())
+        except pa.ArrowInvalid:  # one column without a name, such as a Series
+            return None
     return None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 
 from ..annotations import AnnotationError
@@ -72,13 +75,15 @@ def _results(columns):
         try:
             last = [(ORDERS[order], answer["winner"]) for order, answer in rounds[-1].items()]
         except (TypeError, KeyError, IndexError, AttributeError):
+            last = []
+        if not last:
             raise AnnotationError(
                 "rounds of {'swap = False': {'winner': ...}, 'swap = True': ...}",
                 source=columns.source,
                 row=row,
                 column="results",
                 found=rounds,
-            ) from None
+            )
         for place, winner in last:
             record.append(row)
             position.append(place)
@@ -87,12 +92,12 @@ def _results(columns):
 
 
 def _judge(path):
-    parts: tuple[str, ...] = path.absolute().parts if path is not None else ()
+    parts: tuple[str, ...] = Path(os.path.abspath(path)).parts if path is not None else ()
     return "/".join(parts[-3:-1]) if len(parts) > 3 and parts[-4] == "evaluators" else "judge"
 
 
 def _dataset(path):
-    parts: tuple[str, ...] = path.absolute().parts if path is not None else ()
+    parts: tuple[str, ...] = Path(os.path.abspath(path)).parts if path is not None else ()
     if "evaluators" in parts:
         return parts[len(parts) - 2 - parts[::-1].index("evaluators")]
     return parts[-2] if len(parts) > 1 else None

@@ -80,7 +80,7 @@ class _Pairs:
     def __init__(self, columns):
         self.columns = columns
         self.instructions, self.inputs = columns.texts("instruction"), columns.texts("input")
-        self.idx = columns.require("idx")
+        self.idx = _idx(columns)
         self.responses = columns.require("response1"), columns.require("response2")
         self.ids = [
             instruction_id(f"{a}\n\n{b}" if b else a)
@@ -138,12 +138,23 @@ class _Pairs:
 
 def _judge(columns, pairs, texts):
     verdicts = verdict_column(columns)
-    for row, idx in enumerate(columns.require("idx")):
+    for row, idx in enumerate(_idx(columns)):
         if idx not in pairs.row_of:
             expected = f"an idx of the test set {pairs.columns.source}"
             raise AnnotationError(expected, source=columns.source, row=row, column="idx", found=idx)
-    of = np.array([pairs.row_of[idx] for idx in columns.require("idx")])
+    of = np.array([pairs.row_of[idx] for idx in _idx(columns)])
     return pairs.rows(verdicts, _judge_name(columns.path, verdicts), texts, judge=columns, of=of)
+
+
+def _idx(columns):
+    """Return the field that ties verdicts to pairs: numbers or texts."""
+    values = columns.require("idx")
+    for row, value in enumerate(values):
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)) or value != value:
+            raise AnnotationError(
+                "a number or text", source=columns.source, row=row, column="idx", found=value
+            )
+    return values
 
 
 def _judge_name(path: Path | None, verdicts):

@@ -107,6 +107,35 @@ def codes(values: Sequence, coding: dict, *, columns, column: str, expected: str
     return out
 
 
+def numbers(columns, name: str) -> np.ndarray:
+    """Return a field of finite numbers as floats; None and NaN are missing.
+
+    Raises
+    ------
+    AnnotationError
+        Anything else: text that is no number, a truth value, a list.
+    """
+    out = np.full(len(columns), np.nan)
+    for row, value in enumerate(columns.get(name)):
+        if _missing(value):
+            continue
+        out[row] = _finite(value)
+        if np.isnan(out[row]):
+            raise AnnotationError(
+                "a number or null", source=columns.source, row=row, column=name, found=value
+            )
+    return out
+
+
+def _finite(value):
+    """Return a number, NaN for what is none."""
+    try:
+        number = np.nan if isinstance(value, (bool, np.bool_)) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return np.nan
+    return number if np.isfinite(number) else np.nan
+
+
 def require_outcome(rows: Rows) -> Rows:
     """Return `rows`, or raise if not one of its judgements is usable."""
     if np.isnan(rows.outcome).all():
@@ -191,12 +220,21 @@ def _category(values, sizes):
 def _extra(values, sizes):
     """Concatenate a further column: whole numbers stay so where no source lacks them."""
     parts = [
-        np.full(size, np.nan) if value is None else np.asarray(value)
+        np.full(size, np.nan) if value is None else _array(value)
         for value, size in zip(values, sizes, strict=True)
     ]
     if {part.dtype.kind for part in parts} <= set("fiu"):
         return np.concatenate(parts)
     return np.concatenate([part.astype(object) for part in parts])
+
+
+def _array(values):
+    """Return one entry a row; lists and the like, where a text was expected, stay as they are."""
+    if not isinstance(values, np.ndarray) and any(isinstance(v, (list, tuple, np.ndarray)) for v in values):
+        out = np.empty(len(values), dtype=object)
+        out[:] = values
+        return out
+    return np.asarray(values)
 
 
 def _check_unique(table, parts, sizes):
