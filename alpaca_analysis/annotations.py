@@ -105,8 +105,8 @@ def check(table: pd.DataFrame, *, source="table", require: Iterable[str] = ()) -
     Raises
     ------
     AnnotationError
-        A missing column, an outcome outside [0, 1], an `n` that is not a positive integer, or two
-        rows with the same key.
+        A missing column, a row without a model, a name that is no text, an outcome outside [0, 1], an
+        `n` that is not a positive integer, or two rows with the same key.
 
     Examples
     --------
@@ -158,10 +158,14 @@ def _category(table, column, source):
         return pd.Categorical([None] * len(table))
     values = table[column]
     if isinstance(values.dtype, pd.CategoricalDtype):
-        return values.array.remove_unused_categories()
-    strange = np.zeros(len(values), dtype=bool)
-    if not isinstance(values.dtype, pd.StringDtype):
-        strange = (values.map(lambda v: not isinstance(v, str)) & values.notna()).to_numpy()
+        values = values.cat.remove_unused_categories()
+        strange = ~values.isin([c for c in values.cat.categories if isinstance(c, str)])
+    elif isinstance(values.dtype, pd.StringDtype):
+        strange = values.isna()
+    else:
+        strange = values.map(lambda v: not isinstance(v, str)).astype(bool)
+    if column != "model":  # the others may be unknown
+        strange &= values.notna()
     if strange.any():
         row = int(np.flatnonzero(strange)[0])
         raise AnnotationError("a name (text)", source=source, row=row, column=column, found=values.iloc[row])
@@ -245,6 +249,43 @@ def _check_unique(table, source):
     found = _Verbatim(f"the same {', '.join(key)} as row {first} ({table.loc[row, 'model']!r})")
     expected = "one row per key; tell judgements of the same pair apart by 'repeat' or 'position'"
     raise AnnotationError(expected, source=source, row=row, found=found)
+
+
+def all_identified(ids: pd.Series, groups: pd.DataFrame | None = None) -> bool:
+    """Tell whether rows name their instruction, and raise where only some of them do.
+
+    Rows without an id among others would have to be left out, or taken for independent of rows they
+    may belong with; errors would be too small and nothing would say so.
+
+    Parameters
+    ----------
+    ids : Series of str
+        Ids of the rows that make one result, indexed by their place in the table.
+    groups : DataFrame, optional
+        What names the group of each row in the message.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    AnnotationError
+        Ids on some rows only; names the first without.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> all_identified(pd.Series(["a", "b"])), all_identified(pd.Series([pd.NA, pd.NA]))
+    (True, False)
+    """
+    known = ids.notna().to_numpy()
+    if known.any() and not known.all():
+        first = int(np.flatnonzero(~known)[0])
+        found = _Verbatim("none") if groups is None else f"none, in {groups.iloc[first].tolist()}"
+        expected = "instruction ids on all rows of a group or on none"
+        raise AnnotationError(expected, row=int(ids.index[first]), column="instruction_id", found=found)
+    return bool(known.all())
 
 
 def require_judged(table: pd.DataFrame, *, source="table") -> None:

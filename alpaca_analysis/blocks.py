@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from . import bootstrap
-from .annotations import AnnotationError
+from .annotations import AnnotationError, all_identified
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,9 @@ def blocks_of(table: pd.DataFrame, by: list[str], stratify: str | None = None) -
     for block in pd.unique(label):
         members = np.flatnonzero(label == block)
         rows = np.flatnonzero(np.isin(group, members))
-        known = identified[rows]
-        if known.any() and not known.all():
-            row = int(rows[~known][0])
-            raise AnnotationError(
-                "instruction ids on all rows of a group or on none",
-                row=row,
-                column="instruction_id",
-                found=f"none, in {groups.iloc[group[row]].tolist()}",
-            )
+        known = all_identified(table["instruction_id"].iloc[rows], table[by].iloc[rows])
         columns = np.searchsorted(members, group[rows])
-        codes = np.unique(unit[rows], return_inverse=True)[1] if known.all() else None
+        codes = np.unique(unit[rows], return_inverse=True)[1] if known else None
         inside = groups.iloc[members].reset_index(drop=True)
         yield _block(inside, outcome[rows], n[rows], columns, codes, strata[rows])
 

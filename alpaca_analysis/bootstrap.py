@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import linalg, special, stats
 
 CHUNK_CELLS = 200_000  # weights drawn at once: few enough to stay in the processor's cache
 
@@ -49,6 +49,22 @@ class Units:
     def estimate(self) -> np.ndarray:
         """Return theta, NaN where the denominator is 0."""
         return _ratio(self.counts @ self.y, self.counts @ self.m)
+
+
+def beside(one: Units, two: Units) -> Units:
+    """Return the columns of both on the units they share, which are resampled together."""
+    return Units(np.hstack([one.y, two.y]), np.hstack([one.m, two.m]), one.multiplicity)
+
+
+def apart(one: Units, two: Units) -> Units:
+    """Return the columns of both on units of their own: two strata, resampled independently."""
+    counts = np.concatenate([one.counts, two.counts])
+    return Units(
+        linalg.block_diag(one.y, two.y),
+        linalg.block_diag(one.m, two.m),
+        None if (counts == 1).all() else counts,
+        np.repeat([0, 1], [len(one.y), len(two.y)]),
+    )
 
 
 def _ratio(y, m):
@@ -302,6 +318,7 @@ def interval(
     *,
     contrast: np.ndarray | None = None,
     method: str = "bca",
+    df: float | np.ndarray | None = None,
     confidence_level: float = 0.95,
     n_resamples: int = 9999,
     rng=0,
@@ -316,7 +333,9 @@ def interval(
         Weights of the columns in each result, such as ``[[1], [-1]]`` for a difference. The columns
         of one contrast must be defined on the same units.
     method : {"bca", "percentile", "t"}
-        Interval; "t" takes as degrees of freedom the number of units less one.
+        Interval.
+    df : float or ndarray, optional
+        Degrees of freedom of "t"; by default the number of units less one.
     confidence_level, n_resamples, rng
         As elsewhere; the last two are ignored by "t".
 
@@ -342,7 +361,7 @@ def interval(
         sizes = (units.counts @ used) @ (contrast != 0) / (contrast != 0).sum(axis=0)
     if method == "t":
         with np.errstate(invalid="ignore"):
-            half = stats.t.ppf((1 + confidence_level) / 2, sizes - 1) * error
+            half = stats.t.ppf((1 + confidence_level) / 2, sizes - 1 if df is None else df) * error
         low, high = estimate - half, estimate + half
     else:
         resamples = resample(units, n_resamples=n_resamples, rng=rng)

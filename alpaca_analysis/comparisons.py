@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from . import bootstrap
-from .annotations import AnnotationError, UndefinedWarning, check, select_models
+from .annotations import AnnotationError, UndefinedWarning, all_identified, check, select_models
 
 
 def compare(
@@ -48,12 +49,14 @@ def compare(
     DataFrame
         One row: ``model_a``, ``model_b``, ``difference`` (win rate of a minus that of b, a fraction),
         ``standard_error``, ``ci_low``, ``ci_high``, ``pvalue`` (two-sided, of no difference),
-        ``paired``, ``n`` (shared instructions, or the judgements of both), ``n_unshared``, ``note``.
+        ``paired``, ``n`` (shared instructions, or the instructions or judgements of both),
+        ``n_unshared`` (instructions of one model alone, left out), ``note``.
 
     Raises
     ------
     AnnotationError
-        An unknown model, or judgements against several references or by several annotators.
+        An unknown model, judgements against several references or by several annotators, or
+        instruction ids on some rows of a model only.
 
     Examples
     --------
@@ -67,6 +70,79 @@ def compare(
     bootstrap.check_options(confidence_level, n_resamples)
     if method not in ("t", "bca", "percentile"):
         raise ValueError(f"method: found {method!r}, expected one of t, bca, percentile")
+    pair = pair_of(table, a, b)
+    (difference,), (error,), (low,), (high,) = bootstrap.interval(
+        pair.units,
+        contrast=np.array([[1.0], [-1.0]]),
+        method=method,
+        df=pair.df,
+        confidence_level=confidence_level,
+        n_resamples=n_resamples,
+        rng=rng,
+    )
+    row = {
+        "model_a": a,
+        "model_b": b,
+        "difference": difference,
+        "standard_error": error,
+        "ci_low": low,
+        "ci_high": high,
+        "pvalue": 2 * stats.t.sf(abs(difference) / error, pair.df) if error > 0 else np.nan,
+        "paired": pair.paired,
+        "n": pair.n,
+        "n_unshared": pair.n_unshared,
+        "note": pair.note,
+    }
+    if np.isnan(low):
+        reason = "fewer than two units" if np.isnan(error) else "no variation"
+        row["note"] = "; ".join(filter(None, [f"interval undefined: {reason}", pair.note]))
+        warnings.warn(f"{a} against {b}: {row['note']}", UndefinedWarning, stacklevel=2)
+    result = pd.DataFrame([row])
+    result.attrs = {
+        "method": method,
+        "unit": pair.unit,
+        "confidence_level": confidence_level,
+        "n_resamples": None if method == "t" else n_resamples,
+        "seed": None if method == "t" else bootstrap.seed_of(rng),
+    }
+    return result
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two models as the columns of one bootstrap: on shared units, or as two strata.
+
+    Attributes
+    ----------
+    units : Units
+        Two columns; what is resampled.
+    paired : bool
+        Whether both columns are defined on the same units.
+    df : float
+        Degrees of freedom of the t-test.
+    n, n_unshared : int
+        Units in all; instructions left out because one model alone was judged on them.
+    unit, note : str
+        What a unit is, and what a reader has to know.
+    """
+
+    units: bootstrap.Units
+    paired: bool
+    df: float
+    n: int
+    n_unshared: int
+    unit: str
+    note: str
+
+
+def pair_of(table: pd.DataFrame, a: str, b: str) -> Pair:
+    """Return the units of two models, as `compare` takes them.
+
+    Raises
+    ------
+    AnnotationError
+        As `compare`.
+    """
     table = check(table)
     select_models(table, [a, b])
     sides = [_side(table, model) for model in (a, b)]
@@ -76,26 +152,61 @@ def compare(
             raise AnnotationError(
                 f"one {column} for both models", column=column, found=", ".join(map(str, names))
             )
-    shared = np.intersect1d(*(side["instruction_id"].dropna() for side in sides))
-    if a == b or len(shared):
-        row = _paired(sides, shared, method, confidence_level, n_resamples, rng)
-    else:
-        row = _independent(sides, method, confidence_level, n_resamples, rng)
-    result = pd.DataFrame([{"model_a": a, "model_b": b, **row}])
-    result.attrs = {
-        "method": method,
-        "confidence_level": confidence_level,
-        "unit": "instruction" if row["paired"] else "judgement",
-        "n_resamples": None if method == "t" else n_resamples,
-        "seed": None if method == "t" else bootstrap.seed_of(rng),
-    }
-    if np.isnan(row["ci_low"]):
-        reason = "no variation" if row["standard_error"] == 0 else "fewer than two units"
-        result["note"] = row["note"] = (
-            f"interval undefined: {reason}" + ("; " if row["note"] else "") + row["note"]
-        )
-        warnings.warn(f"{a} against {b}: {row['note']}", UndefinedWarning, stacklevel=2)
-    return result
+    ids = [side["instruction_id"] for side in sides]
+    known = [all_identified(side["instruction_id"], side[["model"]]) for side in sides]
+    identified = all(known)
+    shared = np.intersect1d(*ids) if identified else []
+    paired = a == b or len(shared) > 0
+    one, two = (_units(side, shared if paired and identified else None) for side in sides)
+    units = bootstrap.beside(one, two) if paired else bootstrap.apart(one, two)
+    unshared = sum(len(np.setdiff1d(i, shared)) for i in ids) if paired and identified else 0
+    note = f"{unshared} instructions of only one model left out" if unshared else ""
+    used = units.m > 0
+    sizes, both = units.counts @ used, units.counts @ used.all(axis=1)
+    return Pair(
+        units=units,
+        paired=paired,
+        df=float(degrees_of_freedom(bootstrap.standard_error(units) ** 2, sizes, both)[0, 1]),
+        n=int(units.counts.sum()),
+        n_unshared=unshared,
+        unit="instruction" if identified else "judgement (no instruction ids)",
+        note=note if paired else "taken as independent samples: no shared instruction ids",
+    )
+
+
+def degrees_of_freedom(variance: np.ndarray, sizes: np.ndarray, shared: np.ndarray) -> np.ndarray:
+    """Return the degrees of freedom of the t-tests of all differences of means.
+
+    With s shared units of n_a and n_b they are s - 1 where all are shared, Welch's w where none is,
+    and (1 - f) (s - 1) + f w between, with f = 1 - 2 s / (n_a + n_b) the share of units of one alone.
+
+    Parameters
+    ----------
+    variance, sizes : ndarray of shape (p,)
+        Squared standard error of each mean, and the units behind it.
+    shared : ndarray of shape (p, p) or int
+        Units that two means share.
+
+    Returns
+    -------
+    ndarray of shape (p, p)
+
+    References
+    ----------
+    Derrick, B., Russ, B., Toher, D., White, P. (2017). Test statistics for the comparison of means for
+    two samples that include both paired and independent observations. Journal of Modern Applied
+    Statistical Methods 16(1), 137-157.
+
+    Examples
+    --------
+    >>> float(degrees_of_freedom(np.array([2.0, 2.0]), np.array([10, 10]), 4)[0, 1])
+    12.0
+    """
+    alone = 1 - 2 * shared / (sizes[:, None] + sizes)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        part = variance**2 / (sizes - 1)
+        welch = (variance[:, None] + variance) ** 2 / (part[:, None] + part)
+        return np.where(alone > 0, (1 - alone) * (shared - 1) + alone * welch, shared - 1)
 
 
 def _side(table, model):
@@ -108,7 +219,7 @@ def _side(table, model):
 def _units(side, ids=None):
     """Return the sums of one model: by instruction in the order of `ids`, or row by row."""
     y, n = side["outcome"].to_numpy(), side["n"].to_numpy()
-    if ids is None and side["instruction_id"].isna().all():
+    if side["instruction_id"].isna().all():
         order = np.lexsort((n, -y))  # a bootstrap of counts draws them in turn
         y, n = y[order], n[order]
         return bootstrap.Units(y[:, None], np.ones((len(y), 1)), n)
@@ -118,88 +229,3 @@ def _units(side, ids=None):
     used = code >= 0
     sums = (np.bincount(code[used], v[used], len(ids))[:, None] for v in (y * n, n))
     return bootstrap.Units(*sums)
-
-
-def _paired(sides, shared, method, confidence_level, n_resamples, rng):
-    one, two = (_units(side, shared) for side in sides)
-    units = bootstrap.Units(np.hstack([one.y, two.y]), np.hstack([one.m, two.m]))
-    difference = units.estimate[0] - units.estimate[1]
-    shares = bootstrap.influence(units) @ np.array([1.0, -1.0])
-    error = (
-        float(np.sqrt(bootstrap.covariance(shares[:, None], units.counts)[0, 0]))
-        if len(shared) > 1
-        else np.nan
-    )
-    resampled = left_out = None
-    if method != "t":
-        resampled = _minus(bootstrap.resample(units, n_resamples=n_resamples, rng=rng))
-        left_out = _minus(bootstrap.jackknife(units))
-    unshared = sum(len(np.setdiff1d(side["instruction_id"].dropna(), shared)) for side in sides)
-    note = f"{unshared} instructions of only one model left out" if unshared else ""
-    return {
-        **_inference(difference, error, len(shared) - 1, method, confidence_level, resampled, left_out, None),
-        "paired": True,
-        "n": len(shared),
-        "n_unshared": unshared,
-        "note": note,
-    }
-
-
-def _minus(columns):
-    return columns[:, :1] - columns[:, 1:]
-
-
-def _independent(sides, method, confidence_level, n_resamples, rng):
-    units = [_units(side) for side in sides]
-    estimates = [u.estimate[0] for u in units]
-    errors = np.array([bootstrap.standard_error(u)[0] for u in units])
-    sizes = np.array([u.counts.sum() for u in units])
-    difference, error = estimates[0] - estimates[1], float(np.hypot(*errors))
-    resampled = left_out = counts = None
-    if method != "t":
-        rng = np.random.default_rng(rng)
-        draws = [bootstrap.resample(u, n_resamples=n_resamples, rng=rng) for u in units]
-        resampled = draws[0] - draws[1]
-        jacks = [bootstrap.jackknife(u) for u in units]
-        left_out = np.vstack([jacks[0] - estimates[1], estimates[0] - jacks[1]])
-        counts = np.concatenate([u.counts for u in units])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        df = float((errors**2).sum() ** 2 / (errors**4 / (sizes - 1)).sum())  # Welch and Satterthwaite
-    return {
-        **_inference(difference, error, df, method, confidence_level, resampled, left_out, counts),
-        "paired": False,
-        "n": int(sizes.sum()),
-        "n_unshared": 0,
-        "note": "taken as independent samples: no shared instruction ids",
-    }
-
-
-def _inference(difference, error, df, method, confidence_level, resampled, left_out, counts):
-    low = high = pvalue = np.nan
-    if error > 0:
-        pvalue = float(2 * stats.t.sf(abs(difference) / error, df))
-        if method == "t":
-            half = stats.t.ppf((1 + confidence_level) / 2, df) * error
-            low, high = difference - half, difference + half
-        elif method == "percentile":
-            low, high = (
-                x[0] for x in bootstrap.percentile_interval(resampled, confidence_level=confidence_level)
-            )
-        else:
-            low, high = (
-                x[0]
-                for x in bootstrap.bca_interval(
-                    np.array([difference]),
-                    resampled,
-                    left_out,
-                    counts=counts,
-                    confidence_level=confidence_level,
-                )
-            )
-    return {
-        "difference": float(difference),
-        "standard_error": error,
-        "ci_low": float(low),
-        "ci_high": float(high),
-        "pvalue": pvalue,
-    }

@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from .annotations import AnnotationError, UndefinedWarning, check
-from .bootstrap import check_options
+from .annotations import AnnotationError, UndefinedWarning, all_identified, check
 
 SCALES = ("characters", "log_ratio", "tanh")
 PLATEAU = 50  # log odds per standard deviation of a regressor: an error that no data give
@@ -100,7 +99,7 @@ def fit_logistic(
     design : ndarray of shape (n_rows, n_terms)
         Regressors, the constant among them.
     instruction_id : Series of shape (n_rows,)
-        Clusters; where all are NA each judgement is its own.
+        Clusters; where all are NA each judgement is its own. NA on some rows only is refused.
     n : Series of shape (n_rows,)
         Frequency weights.
 
@@ -128,7 +127,7 @@ def fit_logistic(
 
     rows = np.repeat(np.arange(len(outcome)), n)  # statsmodels' sandwich ignores frequency weights
     y, x = np.asarray(outcome, dtype=float)[rows], np.asarray(design, dtype=float)[rows]
-    known = pd.Series(instruction_id).notna().all()
+    known = all_identified(pd.Series(instruction_id))
     clusters = pd.factorize(np.asarray(instruction_id)[rows])[0] if known else np.arange(len(rows))
     n_units, n_terms = len(np.unique(clusters)), x.shape[1]
     undefined = (np.full(n_terms, np.nan), np.full((n_terms, n_terms), np.nan), n_units)

@@ -10,8 +10,8 @@ import pandas as pd
 from scipy import special
 
 from . import bootstrap
-from .annotations import AnnotationError, check
-from .comparisons import compare
+from .annotations import AnnotationError
+from .comparisons import compare, pair_of
 from .rankings import JointEstimates, joint_win_rates, simultaneous_critical_value
 
 
@@ -179,25 +179,16 @@ def plan_comparison(
     78625.0
     """
     observed = compare(table, a, b, method="t").iloc[0]
-    judged = check(table).dropna(subset="outcome")
-    sides = [judged[judged["model"] == m] for m in (a, b)]
-    if observed["paired"]:
-        means = [
-            (s["outcome"] * s["n"]).groupby(s["instruction_id"]).sum()
-            / s["n"].groupby(s["instruction_id"]).sum()
-            for s in sides
-        ]
-        both = pd.concat(means, axis=1, join="inner")
-        discordance = float((both[0] != both[1]).mean())
-        n, sd = len(both), observed["standard_error"] * math.sqrt(len(both))
+    pair = pair_of(table, a, b)
+    units, used = pair.units, pair.units.m > 0
+    if pair.paired:
+        means = units.y / units.m
+        discordance = float(np.average(means[:, 0] != means[:, 1], weights=units.counts))
+        n, sd = pair.n, observed["standard_error"] * math.sqrt(pair.n)
     else:
-        units = [
-            bootstrap.Units(s[["outcome"]].to_numpy(), np.ones((len(s), 1)), s["n"].to_numpy()) for s in sides
-        ]
-        errors = [float(bootstrap.standard_error(u)[0]) for u in units]
-        sizes = [int(u.counts.sum()) for u in units]
-        discordance, n = np.nan, min(sizes)
-        sd = math.sqrt(sum(e**2 * size for e, size in zip(errors, sizes, strict=True)))
+        sizes = units.counts @ used
+        discordance, n = np.nan, int(sizes.min())
+        sd = math.sqrt(sizes @ bootstrap.standard_error(units) ** 2)
     z, difference = _z(power, alpha), float(observed["difference"])
     needed = math.ceil((z * sd / difference) ** 2) if difference else math.inf
     row = {
@@ -213,7 +204,7 @@ def plan_comparison(
         "note": observed["note"],
     }
     out = pd.DataFrame([row])
-    out.attrs = {"power": power, "alpha": alpha}
+    out.attrs = {"method": "normal approximation", "unit": pair.unit, "power": power, "alpha": alpha}
     return out
 
 

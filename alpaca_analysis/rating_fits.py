@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from . import bootstrap
-from .annotations import AnnotationError
+from .annotations import AnnotationError, all_identified
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ def battle_units(rows, first, second, covariates) -> BattleUnits:
     outcome, n = rows["outcome"].to_numpy(), rows["n"].to_numpy()
     x = rows[[f"_{c}" for c in covariates]].to_numpy(dtype=float)
     ids = rows["instruction_id"]
-    anonymous = bool(ids.isna().any())
-    unit = pd.factorize(ids)[0]
+    anonymous = not all_identified(ids)
+    unit = pd.factorize(ids, sort=True)[0]  # what a seed draws must not depend on the order of rows
     if not anonymous and (unit.max() + 1 < len(rows) or (n > 1).any()):
         return BattleUnits(first, second, outcome, n.astype(float), x, unit, None, anonymous)
     # one judgement a unit: equal ones are drawn together, a multinomial over distinct battles

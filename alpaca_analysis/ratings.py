@@ -34,7 +34,7 @@ class Ratings:
         ``covariate``, ``coefficient``, ``standard_error``, ``ci_low``, ``ci_high``; empty without
         covariates.
     settings : dict
-        Method, unit, level, resamples, what was left out.
+        Method, unit, level, resamples, seed, what was left out.
     """
 
     joint: JointEstimates
@@ -141,8 +141,9 @@ def bradley_terry(
     Raises
     ------
     AnnotationError
-        Several annotators, an unnamed side, models in halves that never met (no common scale), or
-        covariates that cannot be told apart from each other or from the models.
+        Several annotators, an unnamed side, instruction ids on some rows only, models in halves that
+        never met (no common scale), or covariates that cannot be told apart from each other or from
+        the models.
 
     Warns
     -----
@@ -198,6 +199,7 @@ def bradley_terry(
         "unit": "judgement (no instruction ids)" if units.anonymous else "instruction",
         "confidence_level": confidence_level,
         "n_resamples": draws.shape[1],
+        "seed": bootstrap.seed_of(rng),
         "n_resamples_separated": failed,
         "covariates": list(covariates),
         **left_out,
@@ -232,7 +234,7 @@ def _battles(table, covariates):
         "n_missing": int(table["n"][~judged].sum()),
         "n_left_out": int(table["n"][judged & ~complete].sum()),
     }
-    return rows.reset_index(drop=True), left_out
+    return rows, left_out
 
 
 def _covariate(table, name):

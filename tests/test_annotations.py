@@ -56,6 +56,11 @@ def test_other_columns_pass_through():
         ({"n": [1, np.nan, 1]}, r"row 1, column 'n'"),
         ({"n": ["3", 1, 1]}, r"row 0, column 'n': found '3'"),
         ({"model": ["m", 3, "m"]}, r"row 1, column 'model': found 3, expected a name"),
+        ({"model": pd.Categorical([1, 2, 1])}, r"row 0, column 'model': found 1, expected a name"),
+        ({"model": pd.Categorical(["m", None, "m"])}, r"row 1, column 'model': found nan, expected a name"),
+        ({"model": ["m", "m", None]}, r"row 2, column 'model': found .*, expected a name"),
+        ({"model": pd.array(["m", "m", pd.NA], dtype="string")}, r"row 2, column 'model': found <NA>, expected"),
+        ({"reference": pd.Categorical([7, None, "r"])}, r"row 0, column 'reference': found 7, expected a name"),
         ({"length_model": [3, -1, 2]}, r"row 1, column 'length_model'"),
         ({"instruction_id": ["i1", "i2", "i1"]}, r"row 2: found the same instruction_id, model, .* as row 0 \('m'\)"),
     ],
@@ -63,6 +68,18 @@ def test_other_columns_pass_through():
 def test_refused(change, message):
     with pytest.raises(AnnotationError, match=message):
         check(ROWS.assign(**change))
+
+
+@pytest.mark.parametrize("dtype", [object, "string", "category"])
+def test_names_other_than_the_models_may_be_unknown(dtype):
+    table = check(ROWS.assign(reference=pd.Series(["r", None, "r"], dtype=dtype)))
+    assert table["reference"].isna().tolist() == [False, True, False]
+    assert table["reference"].cat.categories.tolist() == ["r"]
+
+
+def test_categories_that_do_not_occur_are_left_out():
+    named = pd.Categorical(["m", "k", "m"], categories=[1, "k", "m", "z"])
+    assert check(ROWS.assign(model=named))["model"].cat.categories.tolist() == ["k", "m"]
 
 
 @pytest.mark.parametrize("column", ["model", "outcome"])

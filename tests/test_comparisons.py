@@ -102,6 +102,38 @@ def test_a_model_against_itself_is_undefined():
     assert np.isnan(row["pvalue"])
 
 
+def test_a_model_of_counts_against_itself_is_undefined():
+    table = aa.from_counts({"model": ["a", "b"], "n_wins": [9, 5], "n_losses": [1, 5], "n_draws": [0, 0]})
+    with pytest.warns(UndefinedWarning, match="no variation"):
+        row = aa.compare(table, "a", "a").iloc[0]
+    assert row["difference"] == 0
+    assert np.isnan(row["ci_low"])
+
+
+@pytest.mark.parametrize("start", [0, 1000])
+def test_an_id_missing_on_some_rows_is_refused(start):
+    """Such rows used to vanish, and without shared instructions the message was pandas' own."""
+    table = pd.concat([side(A, "a"), side(B, "b", start=start)], ignore_index=True)
+    table.loc[[90, 95], "instruction_id"] = None
+    with pytest.raises(AnnotationError, match=r"row 90, column 'instruction_id': found \"none, in \['b'\]\""):
+        aa.compare(table, "a", "b")
+
+
+def test_counts_of_one_model_beside_rows_of_the_other():
+    table = pd.concat([side(A, "a"), side(B, "b").drop(columns="instruction_id")], ignore_index=True)
+    row = aa.compare(table, "a", "b").iloc[0]
+    assert not row["paired"]
+    np.testing.assert_allclose(row["pvalue"], stats.ttest_ind(A, B, equal_var=False).pvalue, rtol=1e-9)
+
+
+def test_repeats_without_shared_instructions_are_no_more_units():
+    apart = pd.concat([side(A, "a"), side(B, "b", start=1000)])
+    twice = pd.concat([apart.assign(repeat=k) for k in range(3)])
+    one, many = aa.compare(apart, "a", "b"), aa.compare(twice, "a", "b")
+    pd.testing.assert_frame_equal(one, many)
+    assert many.attrs["unit"] == "instruction"
+
+
 @pytest.mark.parametrize("column", ["reference", "annotator"])
 def test_refuses_different_terms(column):
     mixed = pd.concat([side(A, "a"), side(B, "b").assign(**{column: "other"})])

@@ -116,6 +116,18 @@ def test_two_judges_do_not_mix(table):
     assert_allclose(*result[result["term"] == "length"]["estimate"])
 
 
+def test_an_id_missing_on_one_row_is_refused(table):
+    """It used to turn all clustering off; in a model of its own, without ids, it is a fit without."""
+    table = table.dropna(subset="outcome").reset_index(drop=True)
+    row = int(table.index[table["model"] == "m2"][3])
+    table.loc[row, "instruction_id"] = None
+    for by in (None, "model"):
+        with pytest.raises(aa.AnnotationError, match=f"row {row}, column 'instruction_id': found none"):
+            aa.length_regression(table, by=by)
+    table.loc[table["model"] == "m2", "instruction_id"] = None
+    assert aa.length_regression(table, by="model")["n_instructions"].min() == 0
+
+
 @pytest.mark.slow
 def test_error_covers_a_known_slope():
     """Wald intervals from clustered errors, over 80 simulated tables with dependent judgements."""

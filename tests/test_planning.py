@@ -84,6 +84,27 @@ def test_a_paired_plan_uses_the_observed_discordance():
     assert np.isnan(independent["discordance"])
 
 
+def test_repeated_judgements_are_no_further_instructions():
+    """Two models on instructions of their own, each judgement made five times alike."""
+    rng = np.random.default_rng(0)
+    outcomes = (rng.random((2, 100)) < [[0.6], [0.5]]).astype(float)
+    once = pd.DataFrame(
+        {
+            "instruction_id": [f"i{u}" for u in range(200)],
+            "model": ["a"] * 100 + ["b"] * 100,
+            "outcome": outcomes.ravel(),
+        }
+    )
+    five = pd.concat([once.assign(repeat=k) for k in range(5)])
+    plans = [plan_comparison(t, "a", "b") for t in (once, five)]
+    pd.testing.assert_frame_equal(*plans)
+    z = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
+    sd = np.sqrt(outcomes.var(axis=1, ddof=1).sum())
+    assert plans[1].loc[0, "n"] == 100
+    assert plans[1].loc[0, "n_needed"] == math.ceil((z * sd / np.diff(outcomes.mean(axis=1))[0]) ** 2)
+    assert plans[1].attrs["unit"] == "instruction"
+
+
 def test_the_plan_for_the_headline_agrees_with_compare():
     table = from_counts(
         {"model": ["xwin", "gpt4"], "n_wins": [765, 761], "n_losses": [35, 32], "n_draws": [1, 12]}

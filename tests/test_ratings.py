@@ -106,6 +106,31 @@ def alpaca_eval_v1_like():
     )
 
 
+@pytest.mark.parametrize("covariates", [[], ["length"]])
+def test_row_order_is_irrelevant(covariates):
+    """Several battles an instruction, so that the draw is of instructions."""
+    table = battles(n=300, p=3).assign(instruction_id=np.repeat([f"i{k}" for k in range(100)], 3))
+    table["repeat"] = np.tile([1, 2, 3], 100)
+    shuffled = table.sample(frac=1, random_state=5).reset_index(drop=True)
+    found = [bradley_terry(t, covariates=covariates, n_resamples=39).to_frame() for t in (table, shuffled)]
+    pd.testing.assert_frame_equal(*found, rtol=1e-9)
+
+
+def test_an_id_missing_on_one_row_is_refused():
+    """It used to turn all clustering off, and halve the errors of judgements made four times."""
+    once = battles(n=100, p=3)
+    four = pd.concat([once.assign(repeat=k) for k in range(4)], ignore_index=True)
+    four.loc[250, "instruction_id"] = None
+    with pytest.raises(AnnotationError, match="row 250, column 'instruction_id'"):
+        bradley_terry(four, n_resamples=9)
+
+
+def test_the_settings_name_the_seed():
+    found = bradley_terry(battles(n=100, p=3), n_resamples=9, rng=np.int64(3))
+    assert found.settings["seed"] == found.to_frame().attrs["seed"] == 3
+    assert {"method", "unit", "confidence_level", "n_resamples"} <= set(found.settings)
+
+
 @pytest.mark.slow
 def test_counts_give_the_same_ratings_and_errors(table):
     """One battle an instruction: a multinomial over distinct battles is the same bootstrap."""
