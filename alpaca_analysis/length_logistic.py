@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import special, stats
 
 from .annotations import AnnotationError, UndefinedWarning, all_identified, check
+from .bootstrap import check_options
 
 SCALES = ("characters", "log_ratio", "tanh")
 PLATEAU = 50  # log odds per standard deviation of a regressor: an error that no data give
