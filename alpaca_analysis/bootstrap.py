@@ -85,6 +85,23 @@ def seed_of(rng) -> int | str:
     return int(rng) if isinstance(rng, (int, np.integer)) else "generator"
 
 
+def settings(*, method, unit, confidence_level=None, n_resamples=None, rng=None) -> dict:
+    """Return what a result says of how it was computed; without resamples there is no seed.
+
+    Examples
+    --------
+    >>> settings(method="t", unit="instruction", confidence_level=0.95)["seed"] is None
+    True
+    """
+    return {
+        "method": method,
+        "unit": unit,
+        "confidence_level": confidence_level,
+        "n_resamples": n_resamples,
+        "seed": None if n_resamples is None else seed_of(rng),
+    }
+
+
 def draw_weights(units: Units, *, n_resamples: int, rng, dtype=float) -> Iterator[np.ndarray]:
     """Yield blocks of weights: how often each unit occurs in each resample.
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -12,11 +11,10 @@ from scipy import stats
 
 from . import bootstrap
 from .annotations import AnnotationError, UndefinedWarning, check
+from .coefficients import check_method, coefficient, resampled
 from .winrates import refuse_mixed
 
-METHODS = ("pearson", "spearman", "kendall")
 INTERVALS = ("fisher", "bootstrap")
-CHUNK_CELLS = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,8 @@ class Correlation:
         Why something is NaN, and what the noise leaves out.
     n_resamples : int
         Bootstrap resamples and noise draws.
+    seed : int or str
+        Seed of both; "generator" where one of unknown state was given.
     """
 
     statistic: float
@@ -74,6 +74,7 @@ class Correlation:
     dropped: tuple[str, ...] = field(repr=False)
     note: str = ""
     n_resamples: int = field(default=9999, repr=False)
+    seed: int | str = field(default=0, repr=False)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row: coefficient, intervals, the range when one model is left out, settings."""
@@ -96,10 +97,12 @@ class Correlation:
         }
         frame = pd.DataFrame([row])
         frame.attrs = {
+            "method": self.method,
             "interval": self.interval,
             "unit": "model",
             "confidence_level": self.confidence_level,
             "n_resamples": self.n_resamples,
+            "seed": self.seed,
         }
         return frame
 
@@ -131,7 +134,8 @@ def win_rate_correlation(
     method : {"pearson", "spearman", "kendall"}
         Coefficient; "kendall" is tau-b.
     x_se, y_se : Series, array or float, optional
-        Standard errors, in the units of `x` and `y`.
+        Standard errors, in the units of `x` and `y`, of all models that count. A side without any is
+        taken as exact where the other has them.
     interval : {"fisher", "bootstrap"}
         z-transformation with variance 1 / (n - 3) for Pearson, (1 + r^2 / 2) / (n - 3) for Spearman
         (Bonett and Wright), 0.437 / (n - 4) for Kendall (Fieller, Hartley and Pearson); or percentiles
@@ -179,15 +183,10 @@ def win_rate_correlation(
         raise ValueError(f"interval: found {interval!r}, expected one of {', '.join(INTERVALS)}")
     check_method(method)
     points, dropped = align(x, y, x_se, y_se)
-    rng = np.random.default_rng(rng)
+    seed, rng = bootstrap.seed_of(rng), np.random.default_rng(rng)
     noise, note = _independent_noise(points, method, n_resamples, rng)
-    return correlate(points, dropped, method, interval, confidence_level, n_resamples, rng, noise, note)
-
-
-def check_method(method: str) -> None:
-    """Raise unless `method` is a known coefficient."""
-    if method not in METHODS:
-        raise ValueError(f"method: found {method!r}, expected one of {', '.join(METHODS)}")
+    found = correlate(points, dropped, method, interval, confidence_level, n_resamples, rng, noise, note)
+    return replace(found, seed=seed)
 
 
 def correlate(
@@ -198,8 +197,7 @@ def correlate(
     n = len(x)
     statistic = coefficient(x[None], y[None], method)[0]
     indices = rng.integers(n, size=(n_resamples, n))
-    resampled = coefficient(x[indices], y[indices], method)
-    boot = _percentiles(resampled, confidence_level)
+    boot = percentiles(resampled(x, y, indices, method), confidence_level)
     low, high = fisher_interval(statistic, n, method, confidence_level)
     if interval == "bootstrap":
         low, high = boot
@@ -222,8 +220,8 @@ def correlate(
         bootstrap_low=boot[0],
         bootstrap_high=boot[1],
         pvalue=_pvalue(x, y, method) if not np.isnan(statistic) else np.nan,
-        noise_low=_percentiles(noise, confidence_level)[0],
-        noise_high=_percentiles(noise, confidence_level)[1],
+        noise_low=percentiles(noise, confidence_level)[0],
+        noise_high=percentiles(noise, confidence_level)[1],
         disattenuated=_disattenuate(points, statistic) if method == "pearson" else np.nan,
         leave_one_out=pd.Series(left_out, index=points["model"], name=method).sort_values(kind="stable"),
         points=points,
@@ -258,7 +256,7 @@ def align(x, y, x_se=None, y_se=None) -> tuple[pd.DataFrame, tuple[str, ...]]:
             raise AnnotationError(f"two arrays of one length, or two Series; {found}", source="x and y")
         x, y = pd.Series(x), pd.Series(y)
     sides = {"x": _numbers(x, "x"), "y": _numbers(y, "y")}
-    index = sides["x"].index.union(sides["y"].index, sort=False)
+    index = in_order(sides["x"].index.union(sides["y"].index, sort=False))
     for name, error, side in (("x_se", x_se, "x"), ("y_se", y_se, "y")):
         if error is None or np.ndim(error) == 0:
             sides[name] = pd.Series(np.nan if error is None else float(error), index=index)
@@ -278,6 +276,14 @@ def align(x, y, x_se=None, y_se=None) -> tuple[pd.DataFrame, tuple[str, ...]]:
     return points[both].rename_axis("model").reset_index(), dropped
 
 
+def in_order(models: pd.Index) -> pd.Index:
+    """Return the models in one order, whatever the order of rows: what a seed draws depends on it."""
+    try:
+        return models.sort_values()
+    except TypeError:  # names and numbers
+        return models[np.argsort(models.astype(str), kind="stable")]
+
+
 def _numbers(values, name):
     if values.index.has_duplicates:
         twice = values.index[values.index.duplicated()][0]
@@ -289,42 +295,21 @@ def _numbers(values, name):
     return numbers
 
 
-def coefficient(x: np.ndarray, y: np.ndarray, method: str) -> np.ndarray:
-    """Return the coefficient of every row of `x` and `y`, each (n_rows, n_models); NaN where undefined."""
-    if method == "spearman":
-        x, y = stats.rankdata(x, axis=1), stats.rankdata(y, axis=1)
-    if method == "kendall":
-        return _in_chunks(_kendall, x, y)
-    x, y = (v - v.mean(axis=1, keepdims=True) for v in (x, y))
-    scale = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(scale > 1e-14, np.clip((x * y).sum(axis=1) / scale, -1, 1), np.nan)
+def fisher_interval(statistic, n, method: str, confidence_level: float):
+    """Return the interval on the scale of the inverse hyperbolic tangent; NaN where it is not defined.
 
-
-def _in_chunks(function: Callable, x, y):
-    size = max(1, CHUNK_CELLS // x.shape[1] ** 2)
-    return np.concatenate([function(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)])
-
-
-def _kendall(x, y):
-    above, right = np.triu_indices(x.shape[1], 1)
-    a, b = (np.sign(v[:, above] - v[:, right]) for v in (x, y))
-    scale = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(scale > 0, (a * b).sum(axis=1) / scale, np.nan)
-
-
-def fisher_interval(statistic: float, n: int, method: str, confidence_level: float) -> tuple[float, float]:
-    """Return the interval on the scale of the inverse hyperbolic tangent; NaN where it is not defined."""
-    spare = n - 4 if method == "kendall" else n - 3
-    if spare <= 0 or not abs(statistic) < 1 - 1e-12:
-        return np.nan, np.nan
-    factor = {"pearson": 1.0, "spearman": 1 + statistic**2 / 2, "kendall": 0.437}[method]
+    `statistic` and `n` are numbers, or arrays of one shape.
+    """
+    spare = np.asarray(n, dtype=float) - (4 if method == "kendall" else 3)
+    with np.errstate(invalid="ignore"):
+        defined = (spare > 0) & (np.abs(statistic) < 1 - 1e-12)
+    r, spare = np.where(defined, statistic, np.nan), np.where(defined, spare, np.nan)
+    factor = {"pearson": 1.0, "spearman": 1 + r**2 / 2, "kendall": 0.437}[method]
     half = stats.norm.ppf((1 + confidence_level) / 2) * np.sqrt(factor / spare)
-    return float(np.tanh(np.arctanh(statistic) - half)), float(np.tanh(np.arctanh(statistic) + half))
+    return np.tanh(np.arctanh(r) - half), np.tanh(np.arctanh(r) + half)
 
 
-def _percentiles(draws, confidence_level):
+def percentiles(draws, confidence_level):
     if draws is None or np.isnan(draws).mean() > 0.05:
         return np.nan, np.nan
     tail = (1 - confidence_level) / 2
@@ -340,22 +325,33 @@ def _pvalue(x, y, method):
 def _independent_noise(points, method, n_resamples, rng):
     """Draw the coefficient of re-measured win rates: each number with its own error, independently."""
     errors = points[["x_se", "y_se"]]
-    given = errors.notna().all()
-    if not given.any():
+    if errors.isna().all(axis=None):
         return None, ""
-    if errors.isna().any().any() and not errors.isna().all()[~given].all():
-        return None, "noise undefined: some errors are missing"
+    if lacking := _lacking(points):
+        return None, f"noise undefined: {lacking}"
+    note = "noise drawn independently: shared instructions are left out"
+    exact = [side for side in ("x", "y") if errors[f"{side}_se"].isna().all()]
     errors = errors.fillna(0.0).to_numpy()
     shape = (n_resamples, len(points))
     x = points["x"].to_numpy() + errors[:, 0] * rng.standard_normal(shape)
     y = points["y"].to_numpy() + errors[:, 1] * rng.standard_normal(shape)
-    return coefficient(x, y, method), "noise drawn independently: shared instructions are left out"
+    return coefficient(x, y, method), note + "".join(f"; {side} taken as exact" for side in exact)
+
+
+def _lacking(points):
+    """Say which models have no error on a side where others have one."""
+    for name in ("x_se", "y_se"):
+        missing = points[name].isna()
+        if missing.any() and not missing.all():
+            more = f" and {missing.sum() - 1} more" if missing.sum() > 1 else ""
+            return f"no {name} of {points.loc[missing, 'model'].iloc[0]!r}{more}"
+    return ""
 
 
 def _disattenuate(points, statistic):
-    """Divide by the root of both reliabilities; NaN without errors, or where they explain everything."""
+    """Divide by the root of both reliabilities; NaN without all errors, or where they explain everything."""
     reliability = 1.0
-    if points[["x_se", "y_se"]].isna().all().all():
+    if points[["x_se", "y_se"]].isna().all(axis=None) or _lacking(points):
         return np.nan
     for side in ("x", "y"):
         error = np.nan_to_num(points[f"{side}_se"].to_numpy())
@@ -421,12 +417,13 @@ def correlation_from_rows(
     k = len(shared)
     sides = [pd.Series(v, index=shared) for v in (estimate[:k], estimate[k:], error[:k], error[k:])]
     points, _ = align(*sides)
-    rng = np.random.default_rng(rng)
+    seed, rng = bootstrap.seed_of(rng), np.random.default_rng(rng)
     drawn = bootstrap.resample(units, n_resamples=n_resamples, rng=rng)
     noise = coefficient(drawn[:, :k], drawn[:, k:], method)
     dropped = tuple(sorted((judged[0] | judged[1]) - set(shared)))
     note = "noise drawn jointly over instructions"
-    return correlate(points, dropped, method, interval, confidence_level, n_resamples, rng, noise, note)
+    found = correlate(points, dropped, method, interval, confidence_level, n_resamples, rng, noise, note)
+    return replace(found, seed=seed)
 
 
 def _joint_units(parts, shared):
@@ -435,7 +432,7 @@ def _joint_units(parts, shared):
         [p[["instruction_id", "model", "outcome", "n"]].assign(side=s) for s, p in enumerate(parts)]
     )
     rows = rows[rows["model"].isin(shared) & rows["outcome"].notna()]
-    code, ids = pd.factorize(rows["instruction_id"])
+    code, ids = pd.factorize(rows["instruction_id"], sort=True)
     column = pd.Index(shared).get_indexer(rows["model"]) + len(shared) * rows["side"].to_numpy()
     shape = (len(ids), 2 * len(shared))
     cell = code * shape[1] + column

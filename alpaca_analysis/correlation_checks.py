@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, InvalidOperation
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .annotations import AnnotationError
+from . import bootstrap
+from .annotations import AnnotationError, UndefinedWarning
 from .bootstrap import check_options
-from .correlation import align, check_method, coefficient, fisher_interval
+from .coefficients import check_method, coefficient, resampled
+from .correlation import align, fisher_interval, percentiles
 
 
 def restrict_range(
@@ -84,7 +87,8 @@ def restrict_range(
         rows.append([keep, len(field), r, low, high, spread, expected, *field["model"].iloc[[-1, 0]]])
     columns = ["keep", "n", "statistic", "ci_low", "ci_high", "spread", "expected", "lowest", "highest"]
     result = pd.DataFrame(rows, columns=columns)
-    result.attrs = {"method": method, "by": by, "interval": "fisher", "confidence_level": confidence_level}
+    result.attrs = bootstrap.settings(method=method, unit="model", confidence_level=confidence_level)
+    result.attrs |= {"by": by, "interval": "fisher"}
     return result
 
 
@@ -114,9 +118,14 @@ def compare_correlations(
     -------
     DataFrame
         One row: ``statistic_1``, ``statistic_2``, ``statistic_difference``, ``ci_low``, ``ci_high``,
-        ``pvalue`` (two-sided, of no difference), ``test``, ``n``. The test is Williams's for two dependent
+        ``pvalue`` (two-sided, of no difference), ``test``, ``n``, ``note`` (why an entry is NaN). The test is Williams's for two dependent
         correlations that share a variable; for the rank coefficients it is twice the smaller share of
         bootstrap differences on either side of 0.
+
+    Warns
+    -----
+    UndefinedWarning
+        One of the three is constant, or the two measures never differ.
 
     References
     ----------
@@ -140,33 +149,32 @@ def compare_correlations(
     a, b, c = (both[name].to_numpy() for name in ("x", "x2", "y"))
     one, two = (coefficient(v[None], c[None], method)[0] for v in (a, b))
     drawn = np.random.default_rng(rng).integers(len(both), size=(n_resamples, len(both)))
-    differences = coefficient(a[drawn], c[drawn], method) - coefficient(b[drawn], c[drawn], method)
-    differences = differences[~np.isnan(differences)]
-    low, high = np.quantile(differences, [(1 - confidence_level) / 2, (1 + confidence_level) / 2])
-    if method == "pearson":
-        pvalue, test = _williams(one, two, coefficient(a[None], b[None], method)[0], len(both)), "Williams"
+    differences = resampled(a, c, drawn, method) - resampled(b, c, drawn, method)
+    low, high = percentiles(differences, confidence_level)
+    test, pvalue, note = "Williams" if method == "pearson" else "bootstrap", np.nan, ""
+    if np.isnan(one + two):
+        names = [name for name, v in (("x1", a), ("x2", b), ("y", c)) if np.ptp(v) == 0]
+        note = f"undefined: {' and '.join(names)} constant"
+    elif np.isnan(low):
+        note = "interval undefined: too few models that differ"
+    elif np.nanstd(differences) < 1e-12:
+        note = "interval undefined: the two never differ"
+    if note:
+        low = high = np.nan
+    elif method == "pearson":
+        pvalue = _williams(one, two, coefficient(a[None], b[None], method)[0], len(both))
     else:
+        differences = differences[~np.isnan(differences)]
         beside = [(differences <= 0).mean(), (differences >= 0).mean()]
-        pvalue, test = min(1.0, 2 * max(min(beside), 1 / len(differences))), "bootstrap"
-    row = [one, two, one - two, low, high, pvalue, test, len(both)]
-    columns = [
-        "statistic_1",
-        "statistic_2",
-        "statistic_difference",
-        "ci_low",
-        "ci_high",
-        "pvalue",
-        "test",
-        "n",
-    ]
-    result = pd.DataFrame([row], columns=columns)
-    result.attrs = {
-        "method": method,
-        "interval": "percentile",
-        "unit": "model",
-        "confidence_level": confidence_level,
-        "n_resamples": n_resamples,
-    }
+        pvalue = min(1.0, 2 * max(min(beside), 1 / len(differences)))
+    row = {"statistic_1": one, "statistic_2": two, "statistic_difference": one - two}
+    row |= {"ci_low": low, "ci_high": high, "pvalue": pvalue, "test": test, "n": len(both), "note": note}
+    result = pd.DataFrame([row])
+    result.attrs = bootstrap.settings(
+        method=method, unit="model", confidence_level=confidence_level, n_resamples=n_resamples, rng=rng
+    ) | {"interval": "percentile"}
+    if note:
+        warnings.warn(f"difference of correlations: {note}", UndefinedWarning, stacklevel=2)
     return result
 
 
@@ -244,15 +252,17 @@ def check_correlation(
     agrees = _rounds_to(r**power, value)
     could = agrees
     if reading_error > 0 and not agrees:
-        rng = np.random.default_rng(rng)
-        shift = rng.uniform(-reading_error, reading_error, (2, n_draws, len(points)))
+        shift = np.random.default_rng(rng).uniform(-reading_error, reading_error, (2, n_draws, len(points)))
         could = any(_rounds_to(v, value) for v in coefficient(a + shift[0], b + shift[1], method) ** power)
     if power == 2:
         low, high = sorted((low**2, high**2)) if low * high > 0 else (0.0, max(low**2, high**2))
     row = [printed, r**power, agrees, could, low, high, len(points)]
     columns = ["printed", "statistic", "agrees", "could_agree", "ci_low", "ci_high", "n"]
     result = pd.DataFrame([row], columns=columns)
-    result.attrs = {"method": method, "power": power, "interval": "fisher"}
+    result.attrs = bootstrap.settings(method=method, unit="model", confidence_level=confidence_level)
+    result.attrs |= {"power": power, "interval": "fisher"}
+    if reading_error > 0:
+        result.attrs |= {"n_draws": n_draws, "seed": bootstrap.seed_of(rng)}
     return result
 
 

@@ -10,6 +10,8 @@ from scipy import stats
 
 from . import bootstrap
 from .annotations import AnnotationError, check
+from .coefficients import coefficient, pearson
+from .correlation import fisher_interval
 
 
 def discrimination(table: pd.DataFrame, *, confidence_level: float = 0.95) -> pd.DataFrame:
@@ -55,39 +57,31 @@ def discrimination(table: pd.DataFrame, *, confidence_level: float = 0.95) -> pd
     (0.5, 0.88)
     """
     bootstrap.check_options(confidence_level)
-    outcomes, datasets = _matrix(table)
-    y = outcomes.to_numpy()
-    judged = ~np.isnan(y)
-    total, count = np.nansum(y, axis=0), judged.sum(axis=0)
-    rest = (total - np.nan_to_num(y)) / (count - judged)
-    x, rest = np.where(judged, y, np.nan), np.where(judged, rest, np.nan)
-    x = x - np.nanmean(x, axis=1, keepdims=True)
-    rest = rest - np.nanmean(rest, axis=1, keepdims=True)
-    with np.errstate(invalid="ignore"):
-        r = np.nansum(x * rest, axis=1) / np.sqrt(np.nansum(x**2, axis=1) * np.nansum(rest**2, axis=1))
-    r = np.where(np.nansum(x**2, axis=1) > 1e-12, r, np.nan)
-    n_models = judged.sum(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        half = stats.norm.ppf((1 + confidence_level) / 2) / np.sqrt(np.maximum(n_models - 3, 0))
-        z = np.arctanh(np.clip(r, -1, 1))
+    ids, datasets, y, m = _sums(table)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        x, rest = y / m, (y.sum(axis=0) - y) / (m.sum(axis=0) - m)
+    known = np.isfinite(x) & np.isfinite(rest)
+    r, n_models = pearson(x, rest, known), known.sum(axis=1)
+    low, high = fisher_interval(r, n_models, "pearson", confidence_level)
+    note = np.where(np.isnan(low), "interval undefined: fewer than four models, or points on a line", "")
     result = pd.DataFrame(
         {
-            "instruction_id": outcomes.index.to_numpy(),
-            "dataset": datasets.to_numpy(),
+            "instruction_id": ids,
+            "dataset": datasets,
             "n_models": n_models,
-            "mean_outcome": np.nanmean(y, axis=1),
+            "mean_outcome": np.nanmean(x, axis=1),
             "discrimination": r,
-            "ci_low": np.tanh(z - half),
-            "ci_high": np.tanh(z + half),
-            "note": np.where(np.isnan(r), "undefined: the same outcome for every model", ""),
+            "ci_low": low,
+            "ci_high": high,
+            "note": np.where(np.isnan(r), "undefined: the same outcome for every model", note),
         }
     ).sort_values("discrimination", ascending=False, kind="stable", ignore_index=True)
-    result.attrs = {"method": "Fisher", "unit": "model", "confidence_level": confidence_level}
+    result.attrs = bootstrap.settings(method="Fisher", unit="model", confidence_level=confidence_level)
     return result
 
 
-def _matrix(table):
-    """Return outcomes as a frame of instructions by models, and each instruction's source."""
+def _sums(table):
+    """Return instructions, their sources, and sums of outcomes and judgements, instructions by models."""
     table = check(table, require=["instruction_id"])
     for column in ("reference", "annotator"):
         names = table[column].dropna().unique()
@@ -99,12 +93,15 @@ def _matrix(table):
         raise AnnotationError("an instruction id on every row", row=row, column="instruction_id")
     if table["model"].nunique() < 4:
         raise AnnotationError("at least 4 models", column="model", found=int(table["model"].nunique()))
-    judged = table[table["outcome"].notna()]
-    outcomes = judged.pivot_table(
-        index="instruction_id", columns="model", values="outcome", aggfunc="mean", observed=True
-    )
-    datasets = table.groupby("instruction_id")["dataset"].first().reindex(outcomes.index)
-    return outcomes, datasets
+    judged = table[table["outcome"].notna() & table["model"].notna()]
+    unit, ids = pd.factorize(judged["instruction_id"], sort=True)
+    model, names = pd.factorize(judged["model"].astype(str), sort=True)
+    shape = (len(ids), len(names))
+    cell, n = unit * shape[1] + model, judged["n"].to_numpy()
+    sums = (judged["outcome"].to_numpy() * n, n)
+    y, m = (np.bincount(cell, v, shape[0] * shape[1]).reshape(shape) for v in sums)
+    datasets = table.groupby("instruction_id")["dataset"].first().reindex(ids)
+    return ids.to_numpy(), datasets.to_numpy(), y, m
 
 
 def fewer_instructions(
@@ -164,47 +161,51 @@ def fewer_instructions(
     bootstrap.check_options(n_resamples=n_resamples)
     if min(sizes) < 2:
         raise AnnotationError("sizes of at least 2 instructions", column="sizes", found=int(min(sizes)))
-    outcomes, _ = _matrix(table)
-    y = outcomes.to_numpy()
-    judged = (~np.isnan(y)).astype(float)
-    y = np.nan_to_num(y)
-    truth = y.sum(axis=0) / judged.sum(axis=0)
-    first, second = np.triu_indices(len(truth), 1)
-    critical = stats.norm.ppf(1 - alpha / 2)
-    rng = np.random.default_rng(rng)
+    _, _, y, m = _sums(table)
+    truth = y.sum(axis=0) / m.sum(axis=0)
+    seed, rng = bootstrap.seed_of(rng), np.random.default_rng(rng)
     rows = []
     for size in sizes:
         drawn = rng.multinomial(size, np.full(len(y), 1 / len(y)), size=n_resamples).astype(float)
-        found = [_conclusions(y, judged, w, truth, first, second, critical) for w in drawn]
-        each = pd.DataFrame(found)
-        low, high = each["spearman"].quantile([0.025, 0.975])
-        rows.append({"n": int(size), **each.mean().to_dict(), "spearman_low": low, "spearman_high": high})
+        found = _conclusions(y, m, drawn, truth, stats.norm.ppf(1 - alpha / 2))
+        low, high = np.nanquantile(found["spearman"], [0.025, 0.975])
+        means = {name: float(np.nanmean(values)) for name, values in found.items()}
+        rows.append({"n": int(size), **means, "spearman_low": low, "spearman_high": high})
     columns = ["n", "spearman", "spearman_low", "spearman_high", "standard_error"]
     result = pd.DataFrame(rows)[[*columns, "share_ordered", "share_wrong", "same_best"]]
-    result.attrs = {
-        "method": "instructions drawn with replacement",
-        "unit": "instruction",
-        "alpha": alpha,
-        "n_resamples": n_resamples,
-    }
+    result.attrs = bootstrap.settings(
+        method="instructions drawn with replacement",
+        unit="instruction",
+        confidence_level=0.95,
+        n_resamples=n_resamples,
+        rng=seed,
+    ) | {"alpha": alpha}
     return result
 
 
-def _conclusions(y, judged, weights, truth, first, second, critical):
-    """Return what one evaluation of weighted instructions says of the models and of every pair."""
-    used = weights > 0
-    y, judged, weights = y[used], judged[used], weights[used]
-    units = bootstrap.Units(y, judged, weights)
-    rates = units.estimate
-    spread = bootstrap.covariance(bootstrap.influence(units), weights)
-    difference = rates[first] - rates[second]
-    variance = spread[first, first] + spread[second, second] - 2 * spread[first, second]
-    shown = np.abs(difference) > critical * np.sqrt(np.maximum(variance, 0))
-    right = np.sign(difference) == np.sign(truth[first] - truth[second])
+def _conclusions(y, m, drawn, truth, critical):
+    """Return what every evaluation of so often drawn instructions says of the models and of every pair."""
+    first, second = np.triu_indices(len(truth), 1)
+    better = np.sign(truth[first] - truth[second])
+    rates = np.empty((len(drawn), len(truth)))
+    error, ordered, wrong = np.empty((3, len(drawn)))
+    for k, weights in enumerate(drawn):
+        used = weights > 0
+        units = bootstrap.Units(y[used], m[used], weights[used])
+        rates[k] = units.estimate
+        spread = bootstrap.covariance(bootstrap.influence(units), units.counts)
+        alone = np.diag(spread)
+        variance = alone[first] + alone[second] - 2 * spread[first, second]
+        gap = rates[k, first] - rates[k, second]
+        shown = np.abs(gap) > critical * np.sqrt(np.maximum(variance, 0))
+        right = np.sign(gap) == better
+        error[k], ordered[k] = np.sqrt(alone).mean(), (shown & right).mean()
+        wrong[k] = (shown & ~right & (better != 0)).mean()
+    best = np.argmax(np.where(np.isnan(rates), -np.inf, rates), axis=1)
     return {
-        "spearman": stats.spearmanr(rates, truth).statistic,
-        "standard_error": np.sqrt(np.diag(spread)).mean(),
-        "share_ordered": (shown & right).mean(),
-        "share_wrong": (shown & ~right & (truth[first] != truth[second])).mean(),
-        "same_best": float(truth[np.argmax(rates)] == truth.max()),
+        "spearman": coefficient(rates, np.broadcast_to(truth, rates.shape), "spearman"),
+        "standard_error": error,
+        "share_ordered": ordered,
+        "share_wrong": wrong,
+        "same_best": (truth[best] == truth.max()).astype(float),
     }

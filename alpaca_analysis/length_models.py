@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -10,7 +11,11 @@ import pandas as pd
 from scipy import stats
 
 from . import bootstrap
-from .annotations import AnnotationError
+from .annotations import AnnotationError, UndefinedWarning
+from .coefficients import coefficient, resampled
+from .correlation import in_order
+
+CORRELATIONS = ("pearson", "spearman")
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,13 @@ class ModelLengthRegression:
         Characters in a unit of length.
     n : int
         Models.
+    note : str
+        Why the slope's error is NaN.
+    confidence_level : float
+        Coverage of all intervals.
+    n_resamples : int
+    seed : int or str
+        Of the bootstrap.
     leave_one_out : DataFrame
         Per model ``model``, ``length``, ``win_rate``, ``fitted``, ``residual``, ``leverage``,
         ``cooks_distance`` and what is left without it: ``slope``, ``pearson``, ``spearman``; the
@@ -49,9 +61,13 @@ class ModelLengthRegression:
     unit: float
     n: int
     leave_one_out: pd.DataFrame = field(repr=False)
+    note: str = ""
+    confidence_level: float = field(default=0.95, repr=False)
+    n_resamples: int = field(default=9999, repr=False)
+    seed: int | str = field(default=0, repr=False)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row each for the slope and the two correlations."""
+        """Return one row each for the slope (HC3, t) and the two correlations (BCa over models)."""
         rows = [
             (f"slope per {self.unit:g} characters", self.slope, self.ci_low, self.ci_high, "slope"),
             ("Pearson correlation", self.pearson, *self.pearson_interval, "pearson"),
@@ -62,7 +78,17 @@ class ModelLengthRegression:
         left = self.leave_one_out
         frame["lowest_without_one"] = [left[c].min() for c in frame["column"]]
         frame["highest_without_one"] = [left[c].max() for c in frame["column"]]
-        return frame.drop(columns="column").assign(n=self.n)
+        unsettled = np.where(frame["ci_low"].isna(), "interval undefined: too few models that differ", "").astype(object)
+        unsettled[0] = self.note
+        frame = frame.drop(columns="column").assign(n=self.n, note=unsettled)
+        frame.attrs = bootstrap.settings(
+            method="HC3 t; bca",
+            unit="model",
+            confidence_level=self.confidence_level,
+            n_resamples=self.n_resamples,
+            rng=self.seed,
+        )
+        return frame
 
 
 def model_length_regression(
@@ -98,7 +124,13 @@ def model_length_regression(
     Raises
     ------
     AnnotationError
-        Win rates outside [0, 1], a model listed twice, or fewer than four models in common.
+        Win rates outside [0, 1], a model listed twice, fewer than four models in common, or all of one
+        length or one win rate.
+
+    Warns
+    -----
+    UndefinedWarning
+        Where an interval is not defined.
 
     Examples
     --------
@@ -110,41 +142,73 @@ def model_length_regression(
     (0.0308, 6)
     """
     bootstrap.check_options(confidence_level, n_resamples)
-    import statsmodels.api as sm
-
     points = _points(win_rates, lengths)
     y, x = points["win_rate"].to_numpy(), points["length"].to_numpy() / unit
-    design = sm.add_constant(x)
-    fitted = sm.OLS(y, design).fit(cov_type="HC3", use_t=True)
-    low, high = fitted.conf_int(alpha=1 - confidence_level)[1]
-    influence = sm.OLS(y, design).fit().get_influence()
-    left_out = [np.delete(np.arange(len(points)), i) for i in range(len(points))]
+    params, error, (low, high), (leverage, distance), note = _line(x, y, confidence_level)
+    rest = ~np.eye(len(points), dtype=bool)
+    without = {m: [coefficient(x[k][None], y[k][None], m)[0] for k in rest] for m in CORRELATIONS}
     points = points.assign(
-        fitted=fitted.fittedvalues,
-        residual=fitted.resid,
-        leverage=influence.hat_matrix_diag,
-        cooks_distance=influence.cooks_distance[0],
-        slope=[np.polyfit(x[rest], y[rest], 1)[0] for rest in left_out],
-        pearson=[stats.pearsonr(x[rest], y[rest]).statistic for rest in left_out],
-        spearman=[stats.spearmanr(x[rest], y[rest]).statistic for rest in left_out],
+        fitted=params[0] + params[1] * x,
+        residual=y - params[0] - params[1] * x,
+        leverage=leverage,
+        cooks_distance=distance,
+        slope=[_slope(x[k], y[k]) for k in rest],
+        **without,
     )
-    estimates = stats.pearsonr(x, y).statistic, stats.spearmanr(x, y).statistic
-    without = points[["pearson", "spearman"]].to_numpy()
-    intervals = _intervals(x, y, estimates, without, confidence_level, n_resamples, rng)
-    return ModelLengthRegression(
-        slope=float(fitted.params[1]),
-        standard_error=float(fitted.bse[1]),
-        ci_low=float(low),
-        ci_high=float(high),
-        intercept=float(fitted.params[0]),
-        pearson=float(estimates[0]),
+    estimates = [float(coefficient(x[None], y[None], method)[0]) for method in CORRELATIONS]
+    left_out = points[list(CORRELATIONS)].to_numpy()
+    intervals = _intervals(x, y, estimates, left_out, confidence_level, n_resamples, rng)
+    result = ModelLengthRegression(
+        slope=float(params[1]),
+        standard_error=error,
+        ci_low=low,
+        ci_high=high,
+        intercept=float(params[0]),
+        pearson=estimates[0],
         pearson_interval=intervals[0],
-        spearman=float(estimates[1]),
+        spearman=estimates[1],
         spearman_interval=intervals[1],
         unit=unit,
         n=len(points),
         leave_one_out=points.sort_values("cooks_distance", ascending=False, ignore_index=True),
+        note=note,
+        confidence_level=confidence_level,
+        n_resamples=n_resamples,
+        seed=bootstrap.seed_of(rng),
     )
+    undefined = result.to_frame().query("ci_low.isna()")
+    if len(undefined):
+        message = f"{undefined['quantity'].iloc[0]}: {undefined['note'].iloc[0]}"
+        warnings.warn(message, UndefinedWarning, stacklevel=2)
+    return result
+
+
+def _line(x, y, confidence_level):
+    """Return the least-squares line with its HC3 error and interval, the models' influence, and a note."""
+    import statsmodels.api as sm
+
+    design = sm.add_constant(x)
+    plain = sm.OLS(y, design).fit()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        influence = plain.get_influence()
+        influence = influence.hat_matrix_diag, influence.cooks_distance[0]
+    note = ""
+    if (influence[0] > 1 - 1e-9).any():
+        note = "error undefined: without one model all lengths are equal"
+    elif plain.ssr < 1e-24 * (y @ y):
+        note = "error undefined: all models lie on a line"
+    if note:
+        return plain.params, np.nan, (np.nan, np.nan), influence, note
+    robust = plain.get_robustcov_results("HC3", use_t=True)
+    low, high = robust.conf_int(alpha=1 - confidence_level)[1]
+    return plain.params, float(robust.bse[1]), (float(low), float(high)), influence, note
+
+
+def _slope(x, y):
+    """Return the slope of the least-squares line; NaN where all lengths are equal."""
+    apart = x - x.mean()
+    square = apart @ apart
+    return float(apart @ y / square) if square > 1e-24 * (x @ x) else np.nan
 
 
 def _points(win_rates, lengths):
@@ -155,7 +219,8 @@ def _points(win_rates, lengths):
             twice = values.index[values.index.duplicated()][0]
             raise AnnotationError("each model once", column=name, found=twice)
     points = pd.concat({"length": lengths, "win_rate": win_rates}, axis=1, join="inner").astype(float)
-    points = points.dropna().rename_axis("model").reset_index()
+    points = points.dropna().rename_axis("model")
+    points = points.loc[in_order(points.index)].reset_index()
     outside = ~points["win_rate"].between(0, 1)
     if outside.any():
         row = points[outside].iloc[0]
@@ -166,26 +231,24 @@ def _points(win_rates, lengths):
         )
     if len(points) < 4:
         raise AnnotationError("at least 4 models with win rate and length", found=len(points))
+    for name, column in (("win_rates", "win_rate"), ("lengths", "length")):
+        if np.ptp(points[column]) == 0:
+            found = float(points[column].iloc[0])
+            raise AnnotationError("values that differ between models", column=name, found=found)
     return points
 
 
 def _intervals(x, y, estimates, left_out, confidence_level, n_resamples, rng):
     """Return the BCa intervals over models of the Pearson and the Spearman correlation."""
     drawn = np.random.default_rng(rng).integers(len(x), size=(n_resamples, len(x)))
-    x, y = x[drawn], y[drawn]
-    ranked = stats.rankdata(x, axis=1), stats.rankdata(y, axis=1)
-    resamples = np.column_stack([_correlations(x, y), _correlations(*ranked)])
+    resamples = np.column_stack([resampled(x, y, drawn, method) for method in CORRELATIONS])
     resamples = resamples[np.isfinite(resamples).all(axis=1)]  # a resample of one model has none
+    settled = resamples.std(axis=0) < 1e-12
     low, high = bootstrap.bca_interval(
         np.array(estimates), resamples, left_out, confidence_level=confidence_level
     )
-    return [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
-
-
-def _correlations(x, y):
-    x, y = (v - v.mean(axis=1, keepdims=True) for v in (x, y))
-    with np.errstate(invalid="ignore"):
-        return (x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+    bounds = np.where(settled, np.nan, [low, high]).T
+    return [(float(a), float(b)) for a, b in bounds]
 
 
 def gameability(
@@ -253,7 +316,7 @@ def gameability(
         )
     parts = [_gameability(scores[m].astype(float), models, variants, confidence_level) for m in measures]
     result = pd.concat(parts, ignore_index=True)
-    result.attrs = {"unit": "model", "method": "t", "confidence_level": confidence_level}
+    result.attrs = bootstrap.settings(method="t", unit="model", confidence_level=confidence_level)
     return result
 
 
