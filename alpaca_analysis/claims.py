@@ -342,7 +342,13 @@ def check_averages(
     -------
     DataFrame
         ``model``, ``printed``, ``recomputed`` (mean of the printed values), ``low`` and ``high`` (the
-        means that values rounding to the printed ones can have) and ``verdict``.
+        means that values rounding to the printed ones can have) and ``verdict``; where a value or the
+        average is missing they are NaN, and it cannot be tested.
+
+    Raises
+    ------
+    AnnotationError
+        A missing column.
 
     Examples
     --------
@@ -352,13 +358,18 @@ def check_averages(
        recomputed     verdict
     0       71.05  reproduced
     """
+    for column in ("model", *columns, printed):
+        if column not in frame:
+            raise AnnotationError(f"a column {column!r}", source="frame", found=list(frame.columns))
     unit = 10**decimals
-    values = (frame[list(columns)].astype(float) * unit).round().astype(int)
-    stated = (frame[printed].astype(float) * unit).round().astype(int)
+    values = (frame[list(columns)].astype(float) * unit).round()
+    stated = (frame[printed].astype(float) * unit).round()
     k = len(columns)
-    excess = (2 * (values.sum(axis=1) - k * stated)).abs()  # in units of 1 / (2 k)
-    verdict = np.select([excess <= k, excess <= 2 * k], [REPRODUCED, DIFFERS], IMPOSSIBLE)
-    mean = values.sum(axis=1) / (k * unit)
+    total = values.sum(axis=1, skipna=False)
+    excess = (2 * (total - k * stated)).abs()  # in units of 1 / (2 k)
+    known = [excess.isna(), excess <= k, excess <= 2 * k]
+    verdict = np.select(known, [UNTESTABLE, REPRODUCED, DIFFERS], IMPOSSIBLE)
+    mean = total / (k * unit)
     bounds = {"low": mean - 0.5 / unit, "high": mean + 0.5 / unit}
     stated = {"model": frame["model"], "printed": frame[printed], "recomputed": mean}
     return pd.DataFrame({**stated, **bounds, "verdict": verdict})

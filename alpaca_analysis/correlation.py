@@ -309,7 +309,8 @@ def fisher_interval(statistic, n, method: str, confidence_level: float):
     return np.tanh(np.arctanh(r) - half), np.tanh(np.arctanh(r) + half)
 
 
-def percentiles(draws, confidence_level):
+def percentiles(draws: np.ndarray | None, confidence_level: float) -> tuple[float, float]:
+    """Return the percentile interval of the draws; NaN without any, or where more than 5 % are undefined."""
     if draws is None or np.isnan(draws).mean() > 0.05:
         return np.nan, np.nan
     tail = (1 - confidence_level) / 2

@@ -11,7 +11,6 @@ from scipy import stats
 
 from . import bootstrap
 from .annotations import AnnotationError, UndefinedWarning
-from .bootstrap import check_options
 from .coefficients import check_method, coefficient, resampled
 from .correlation import align, fisher_interval, percentiles
 
@@ -65,7 +64,7 @@ def restrict_range(
     1   best  5      0.932     0.946
     2  worst  5      0.800     0.862
     """
-    check_options(confidence_level)
+    bootstrap.check_options(confidence_level)
     check_method(method)
     if by not in ("x", "y"):
         raise ValueError(f"by: found {by!r}, expected x or y")
@@ -118,9 +117,9 @@ def compare_correlations(
     -------
     DataFrame
         One row: ``statistic_1``, ``statistic_2``, ``statistic_difference``, ``ci_low``, ``ci_high``,
-        ``pvalue`` (two-sided, of no difference), ``test``, ``n``, ``note`` (why an entry is NaN). The test is Williams's for two dependent
-        correlations that share a variable; for the rank coefficients it is twice the smaller share of
-        bootstrap differences on either side of 0.
+        ``pvalue`` (two-sided, of no difference), ``test``, ``n``, ``note`` (why an entry is NaN). The test
+        is Williams's for two dependent correlations that share a variable; for the rank coefficients it is
+        twice the smaller share of bootstrap differences on either side of 0.
 
     Warns
     -----
@@ -139,7 +138,7 @@ def compare_correlations(
        statistic_1  statistic_2  pvalue      test
     0        0.976         0.81   0.036  Williams
     """
-    check_options(confidence_level, n_resamples)
+    bootstrap.check_options(confidence_level, n_resamples)
     check_method(method)
     first, _ = align(x1, y)
     second, _ = align(x2, y)
@@ -240,7 +239,7 @@ def check_correlation(
       printed  statistic  agrees
     0    0.90        0.9    True
     """
-    check_options(confidence_level)
+    bootstrap.check_options(confidence_level)
     check_method(method)
     if power not in (1, 2):
         raise ValueError(f"power: found {power!r}, expected 1 or 2")

@@ -64,6 +64,8 @@ def discrimination(table: pd.DataFrame, *, confidence_level: float = 0.95) -> pd
     r, n_models = pearson(x, rest, known), known.sum(axis=1)
     low, high = fisher_interval(r, n_models, "pearson", confidence_level)
     note = np.where(np.isnan(low), "interval undefined: fewer than four models, or points on a line", "")
+    note = np.where(np.isnan(r), "undefined: the same outcome for every model", note)
+    note = np.where(n_models == 0, "undefined: its models were judged on nothing else", note)
     result = pd.DataFrame(
         {
             "instruction_id": ids,
@@ -73,7 +75,7 @@ def discrimination(table: pd.DataFrame, *, confidence_level: float = 0.95) -> pd
             "discrimination": r,
             "ci_low": low,
             "ci_high": high,
-            "note": np.where(np.isnan(r), "undefined: the same outcome for every model", note),
+            "note": note,
         }
     ).sort_values("discrimination", ascending=False, kind="stable", ignore_index=True)
     result.attrs = bootstrap.settings(method="Fisher", unit="model", confidence_level=confidence_level)

@@ -78,7 +78,9 @@ class ModelLengthRegression:
         left = self.leave_one_out
         frame["lowest_without_one"] = [left[c].min() for c in frame["column"]]
         frame["highest_without_one"] = [left[c].max() for c in frame["column"]]
-        unsettled = np.where(frame["ci_low"].isna(), "interval undefined: too few models that differ", "").astype(object)
+        unsettled = np.where(
+            frame["ci_low"].isna(), "interval undefined: too few models that differ", ""
+        ).astype(object)
         unsettled[0] = self.note
         frame = frame.drop(columns="column").assign(n=self.n, note=unsettled)
         frame.attrs = bootstrap.settings(

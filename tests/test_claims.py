@@ -284,3 +284,12 @@ def test_model_whose_outcomes_are_no_verdicts_is_named():
     claims = pd.DataFrame({"model": ["plain", "weighted"], "reference": "r", "printed": ["75.00", "60.50"]})
     with pytest.raises(aa.AnnotationError, match="outcomes of 'weighted'"):
         aa.check_claims(claims, pd.concat([verdicts, weighted], ignore_index=True))
+
+
+def test_an_average_with_a_hole_cannot_be_tested():
+    frame = pd.DataFrame({"model": ["m", "k"], "a": [56.9, None], "b": [85.2, 1], "mean": [71.1, 2]})
+    checked = aa.check_averages(frame, ["a", "b"], "mean")
+    assert checked["verdict"].tolist() == ["reproduced", "cannot be tested with open data"]
+    assert checked.loc[1, ["recomputed", "low", "high"]].isna().all()
+    with pytest.raises(aa.AnnotationError, match="a column 'b'"):
+        aa.check_averages(frame.drop(columns="b"), ["a", "b"], "mean")

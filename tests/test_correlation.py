@@ -15,7 +15,8 @@ from alpaca_analysis import (
     restrict_range,
     win_rate_correlation,
 )
-from alpaca_analysis.correlation import coefficient, fisher_interval
+from alpaca_analysis.coefficients import coefficient, pearson, resampled
+from alpaca_analysis.correlation import fisher_interval
 from alpaca_analysis.correlation_checks import _williams
 from alpaca_analysis.winrates import UndefinedWarning
 
@@ -190,11 +191,11 @@ def rows(rng, n=200, k=6, annotator="judge", shared=None):
 def test_joint_noise_equals_resampling_instructions_by_hand():
     rng = np.random.default_rng(6)
     one, two = rows(rng), rows(rng, annotator="people")
-    found = correlation_from_rows(one, two, n_resamples=1999)
+    found = correlation_from_rows(one, two)
     wide = [t.pivot(index="instruction_id", columns="model", values="outcome") for t in (one, two)]
     assert_allclose(found.statistic, np.corrcoef(wide[0].mean(), wide[1].mean())[0, 1])
     assert_allclose(found.points["x_se"], wide[0].sem())
-    drawn = rng.integers(200, size=(1999, 200))
+    drawn = rng.integers(200, size=(9999, 200))
     means = [w.to_numpy()[drawn].mean(axis=1) for w in wide]
     by_hand = np.quantile(coefficient(*means, "pearson"), [0.025, 0.975])
     assert_allclose([found.noise_low, found.noise_high], by_hand, atol=0.004)
@@ -307,6 +308,103 @@ def test_reading_error_may_explain_a_print(human):
     assert not found["agrees"]
     assert check_correlation("0.943", *human, reading_error=1.0).loc[0, "could_agree"]
     assert not check_correlation("0.96", *human, reading_error=0.1).loc[0, "could_agree"]
+
+
+def test_kendalls_bootstrap_equals_scipys_on_resampled_points():
+    rng = np.random.default_rng(12)
+    x, y = rng.integers(0, 9, (2, 23)).astype(float)
+    drawn = rng.integers(23, size=(60, 23))
+    expected = [stats.kendalltau(x[k], y[k]).statistic for k in drawn]
+    assert_allclose(resampled(x, y, drawn, "kendall"), expected, atol=1e-14)
+    assert_allclose(coefficient(x[drawn], y[drawn], "kendall"), expected, atol=1e-14)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 9, 65])
+def test_inversions_of_any_number_of_models(n):
+    rng = np.random.default_rng(n)
+    x, y = rng.normal(size=(2, 5, n))
+    y[1], x[2] = 0.0, np.round(x[2])
+    y[3] = x[3]
+    with np.errstate(invalid="ignore"):
+        expected = [stats.kendalltau(a, b).statistic for a, b in zip(x, y, strict=True)] if n > 1 else np.nan
+    assert_allclose(coefficient(x, y, "kendall"), np.full(5, expected), atol=1e-14)
+    if n > 1:
+        x[0, 0] = np.nan
+        assert np.isnan(coefficient(x, y, "kendall")[0])
+
+
+def test_pearson_of_marked_entries_and_of_rounded_constants():
+    rng = np.random.default_rng(13)
+    x, y, where = rng.normal(size=(4, 9)), rng.normal(size=(4, 9)), rng.random((4, 9)) < 0.7
+    expected = [stats.pearsonr(a[k], b[k]).statistic for a, b, k in zip(x, y, where, strict=True)]
+    assert_allclose(pearson(x, y, where), expected)
+    constant = np.full((1, 7), 1234.1)  # its mean is off by rounding
+    assert np.isnan(pearson(constant, 100 * x[:1, :7])).all()
+
+
+@pytest.mark.parametrize("method", ["pearson", "kendall"])
+def test_order_of_models_and_rows_changes_nothing(human, method):
+    x, y = human
+    options = {"method": method, "x_se": 2.0, "n_resamples": 199}
+    plain = win_rate_correlation(x, y, **options).to_frame()
+    mixed = win_rate_correlation(x.sample(frac=1, random_state=1), y[::-1], **options).to_frame()
+    pd.testing.assert_frame_equal(plain, mixed, check_exact=True)
+    rng = np.random.default_rng(6)
+    one, two = rows(rng, n=40), rows(rng, n=40, annotator="people")
+    found = correlation_from_rows(one, two, n_resamples=99).to_frame()
+    shuffled = (t.sample(frac=1, random_state=k) for k, t in enumerate((one, two)))
+    pd.testing.assert_frame_equal(found, correlation_from_rows(*shuffled, n_resamples=99).to_frame())
+
+
+def test_models_of_names_and_numbers_have_one_order():
+    x = pd.Series([0.1, 0.5, 0.3, 0.9], index=["b", 2, "a", 10])
+    points = win_rate_correlation(x, x[::-1] ** 2, n_resamples=9).points
+    again = win_rate_correlation(x[::-1], x**2, n_resamples=9).points
+    pd.testing.assert_frame_equal(points, again)
+
+
+def test_an_error_that_is_missing_is_not_zero():
+    x, y = (pd.Series(v, index=list("abcd")) for v in ([1, 2, 3, 4.0], [1, 2, 4, 3.0]))
+    error = pd.Series([0.1, 0.1, 0.1], index=list("abc"))
+    found = win_rate_correlation(x, y, x_se=error, n_resamples=99)
+    assert np.isnan([found.noise_low, found.noise_high, found.disattenuated]).all()
+    assert "no x_se of 'd'" in found.note
+    known = win_rate_correlation(x, y, x_se=0.1, n_resamples=99)
+    assert_allclose(known.disattenuated, 0.8 / np.sqrt(1 - 0.01 / x.var()))
+    assert "y taken as exact" in known.note
+
+
+@pytest.mark.parametrize("method", ["pearson", "kendall"])
+@pytest.mark.parametrize("side", range(3))
+def test_comparing_with_a_constant_is_undefined(method, side):
+    values = [[1, 3, 2, 4, 5], [1, 2, 3, 5, 4], [2, 1, 3, 4, 5]]
+    values[side] = [1] * 5
+    with pytest.warns(UndefinedWarning, match=f"{('x1', 'x2', 'y')[side]} constant"):
+        found = compare_correlations(*values, method=method, n_resamples=99).loc[0]
+    assert found[["ci_low", "ci_high", "pvalue", "statistic_difference"]].isna().all()
+
+
+def test_a_measure_beside_itself():
+    x, y = [1, 3, 2, 4, 5], [1, 2, 3, 5, 4]
+    with pytest.warns(UndefinedWarning, match="never differ"):
+        found = compare_correlations(x, x, y, n_resamples=99).loc[0]
+    assert found["statistic_difference"] == 0
+    assert np.isnan(found["ci_low"])
+
+
+def test_results_say_how_they_were_computed(human):
+    x, y = human
+    for result, resamples in (
+        (win_rate_correlation(x, y, n_resamples=99, rng=4).to_frame(), 99),
+        (compare_correlations(x, y, y + x, n_resamples=99, rng=4), 99),
+        (restrict_range(x, y), None),
+        (check_correlation("0.94", x, y), None),
+    ):
+        said = result.attrs
+        assert (said["method"], said["unit"], said["confidence_level"]) == ("pearson", "model", 0.95)
+        assert said["n_resamples"] == resamples
+        assert said["seed"] == (4 if resamples else None)
+    assert win_rate_correlation(x, y, n_resamples=9, rng=np.random.default_rng(0)).seed == "generator"
 
 
 # Coverage ----------------------------------------------------------------------------------------

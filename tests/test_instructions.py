@@ -87,3 +87,51 @@ def test_bad_input_is_named(table):
         aa.discrimination(pd.concat([table, table.assign(annotator="other")], ignore_index=True))
     with pytest.raises(aa.AnnotationError, match="at least 2 instructions"):
         aa.fewer_instructions(table, sizes=[1])
+
+
+def test_frequencies_are_judgements(table, wide):
+    """One judgement and nine opposite ones: the same from rows, from frequencies, and by hand."""
+    weighted = pd.concat(
+        [table.assign(repeat=0, n=1), table.assign(repeat=1, n=9, outcome=1 - table["outcome"])]
+    )
+    parts = [table.assign(repeat=0)] + [
+        table.assign(repeat=k, outcome=1 - table["outcome"]) for k in range(1, 10)
+    ]
+    expanded = pd.concat(parts)
+    one, two = aa.discrimination(weighted), aa.discrimination(expanded)
+    pd.testing.assert_frame_equal(one, two)
+    shifted = 0.1 * wide + 0.9 * (1 - wide)
+    assert_allclose(one.set_index("instruction_id")["mean_outcome"].reindex(wide.index), shifted.mean(axis=1))
+    fewer = [aa.fewer_instructions(t, sizes=[30], n_resamples=20) for t in (weighted, expanded)]
+    pd.testing.assert_frame_equal(*fewer)
+    single = aa.fewer_instructions(
+        table.assign(outcome=0.9 - 0.8 * table["outcome"]), sizes=[30], n_resamples=20
+    )
+    pd.testing.assert_frame_equal(fewer[0], single)
+
+
+def test_points_on_a_line_have_no_interval():
+    four = pd.DataFrame(
+        {
+            "instruction_id": np.repeat([f"i{k}" for k in range(5)], 4),
+            "model": list("abcd") * 5,
+            "outcome": [0.0, 0, 1, 1] * 5,
+        }
+    )
+    result = aa.discrimination(four)
+    assert_allclose(result["discrimination"], 1)
+    assert result[["ci_low", "ci_high"]].isna().all(axis=None)
+    assert (result["note"] == "interval undefined: fewer than four models, or points on a line").all()
+
+
+def test_one_instruction_only_says_nothing_of_the_others(table):
+    result = aa.discrimination(table[table["instruction_id"] == "i002"]).loc[0]
+    assert np.isnan(result["discrimination"])
+    assert result["n_models"] == 0
+    assert "nothing else" in result["note"]
+
+
+def test_results_say_how_they_were_computed(table):
+    assert aa.discrimination(table).attrs["seed"] is None
+    said = aa.fewer_instructions(table, sizes=[20], n_resamples=5, rng=np.int64(3)).attrs
+    assert (said["n_resamples"], said["seed"], said["unit"]) == (5, 3, "instruction")

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 import alpaca_analysis as aa
+from alpaca_analysis.annotations import UndefinedWarning
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +113,39 @@ def test_published_leaderboards():
     means = found[found["model"] == "(mean)"].set_index("measure")
     assert means["n"].tolist() == [6, 6]
     assert_allclose(means.loc[measures, "gameability"], [0.351, 0.160], atol=5e-4)
+
+
+def series(values):
+    return pd.Series(values, index=list("abcdefgh")[: len(values)], dtype=float)
+
+
+@pytest.mark.parametrize(
+    ("rates", "lengths", "column"), [([3] * 4, [1, 2, 3, 4], "win_rates"), ([1, 2, 3, 4], [3] * 4, "lengths")]
+)
+def test_constants_are_refused(rates, lengths, column):
+    with pytest.raises(aa.AnnotationError, match=f"column '{column}'.*differ between models"):
+        aa.model_length_regression(series(rates) / 10, series(lengths))
+
+
+@pytest.mark.parametrize(
+    ("rates", "lengths", "note"),
+    [([1, 2, 3, 4], [1, 2, 3, 4], "lie on a line"), ([1, 2, 3, 5], [3, 3, 3, 4], "without one model")],
+)
+def test_intervals_without_residuals_or_with_one_model_that_decides(rates, lengths, note):
+    with pytest.warns(UndefinedWarning, match=note):
+        found = aa.model_length_regression(series(rates) / 10, series(lengths), n_resamples=99)
+    frame = found.to_frame()
+    assert frame[["ci_low", "ci_high"]].isna().all(axis=None)
+    assert (frame["note"] != "").all()
+    assert np.isnan(found.standard_error)
+
+
+def test_order_of_models_changes_nothing_and_settings_are_stated(points):
+    rate, length = points
+    found = aa.model_length_regression(rate, length, n_resamples=99, rng=3).to_frame()
+    mixed = aa.model_length_regression(
+        rate[::-1], length.sample(frac=1, random_state=0), n_resamples=99, rng=3
+    )
+    pd.testing.assert_frame_equal(found, mixed.to_frame())
+    assert found.attrs["unit"] == "model"
+    assert (found.attrs["n_resamples"], found.attrs["seed"], found.attrs["confidence_level"]) == (99, 3, 0.95)
