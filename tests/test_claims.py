@@ -59,7 +59,7 @@ def test_chance_values():
     )  # halves either way: 0.703
 
 
-@pytest.mark.parametrize("printed", [60.61, "60,61", "", "101", "-3", "6e1", "٦٠.٦١", None])
+@pytest.mark.parametrize("printed", [60.61, "60,61", "", "101", "100.5", "-3", "6e1", "٦٠.٦١", None])
 def test_printed_values_are_text(printed):
     with pytest.raises(
         AnnotationError, match=r"column 'printed': found .*, expected a printed percentage as text"
@@ -126,14 +126,15 @@ def test_truncation_is_noticed():
 def test_reference_of_a_leaderboard_is_inferred():
     claims = pd.DataFrame({"model": ["x70"], "reference": ["ref"], "printed": ["95.57"]})
     board = TABLE.drop(columns=["reference", "annotator"])
-    assert aa.check_claims(claims, board).loc[0, "verdict"] == "reproduced"
+    for table in (board, board[board["model"] != "x7"], TABLE[TABLE["model"] != "ref"]):
+        assert aa.check_claims(claims, table).loc[0, "verdict"] == "reproduced"
 
 
-def test_reference_is_not_guessed_between_two():
+def test_reference_is_not_guessed_from_two_or_none():
     claims = pd.DataFrame({"model": ["x70"], "reference": ["ref"], "printed": ["95.57"]})
     board = TABLE.drop(columns=["reference", "annotator"])
     twice = pd.concat([board, board[board["model"] == "ref"].assign(model="other")], ignore_index=True)
-    for table in (twice, board[board["model"] == "ref"]):
+    for table in (twice, board[board["model"] == "ref"], board[board["model"] != "ref"]):
         assert aa.check_claims(claims, table).loc[0, "verdict"] == "cannot be tested with open data"
 
 
@@ -148,6 +149,10 @@ def test_recomputed_values_are_those_of_the_counts():
     )
     checked = aa.check_claims(claims, TABLE, n_range=(799, 801), method="t", confidence_level=0.9, rng=4)
     assert checked.index.equals(pd.RangeIndex(4))
+    assert list(checked.columns) == [
+        "model", "reference", "printed", "recomputed", "standard_error", "ci_low", "ci_high", "n", "possible_n",
+        "chance", "verdict", "note",
+    ]  # fmt: skip
     outcomes = np.repeat([1, 0, 0.5], [765, 35, 1])
     expected = [
         outcomes.mean(),
@@ -162,7 +167,8 @@ def test_recomputed_values_are_those_of_the_counts():
     np.testing.assert_allclose(checked["chance"], aa.chance_possible(2, n_range=(799, 801)))
     assert checked.attrs["n_range"] == (799, 801)
     assert checked.attrs["method"] == "t"
-    assert aa.check_claims(claims, TABLE).attrs["seed"] == 0
+    attrs = aa.check_claims(claims, TABLE).attrs
+    assert (attrs["seed"], attrs["n_resamples"], attrs["confidence_level"]) == (0, 9999, 0.95)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Published coefficients: against the published leaderboard and values worked out beforehand."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ from scipy.special import expit
 
 from alpaca_analysis import AnnotationError, load, published_length_control
 from alpaca_analysis.length_control import COLUMNS
+from alpaca_analysis.length_control_result import LengthControl
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +93,36 @@ def test_prints_what_it_is(published):
     assert published._repr_html_() == published_length_control()._repr_html_()
     with pytest.raises(AttributeError):
         published.weight = 1
+
+
+def test_prints_percent_of_the_first_models():
+    names = [
+        "model",
+        "win_rate",
+        "lc_win_rate",
+        "standard_error",
+        "ci_low",
+        "ci_high",
+        "phi",
+        "psi",
+        "theta",
+        "note",
+    ]
+    row = [0.5, 0.123456, 0.01, np.nan, 0.2, -1.23456, 0.5, np.nan, "fine"]
+    models = pd.DataFrame([[f"m<{k}", *row] for k in range(30)], columns=names)
+    result = LengthControl(models, np.zeros(1), np.ones(1), {"reference": "r & s", "seed": None})
+    lines = repr(result).split("\n")
+    assert lines[:2] == ["Length-controlled win rates of 30 models", "  reference: r & s"]
+    assert lines[2].split() == " ".join(names).replace("win_rate", "win_rate (%)").split()
+    assert [line.split() for line in lines[3:]] == [
+        [f"m<{k}", "50.00", "12.35", "1.00", "20.00", "-1.235", "0.500", "fine"] for k in range(8)
+    ]
+    page = result._repr_html_()
+    assert page.startswith("<p>reference: r &amp; s</p><table")
+    cells = re.findall("<t[dh]>(.*?)</t[dh]>", page)
+    assert " ".join(cells[:10]) == " ".join(names).replace("win_rate", "win_rate (%)")
+    assert cells[10:20] == ["m&lt;0", "50.00", "12.35", "1.00", "", "20.00", "-1.235", "0.500", "", "fine"]
+    assert cells[10::10] == [f"m&lt;{k}" for k in range(20)]
 
 
 def test_unknown_model_is_named(published):
