@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from length_data import columns, made_up
+from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import norm, spearmanr
 
@@ -142,6 +143,18 @@ def test_penalty_equals_scikit_learn():
             ).fit(twice[0], twice[1], sample_weight=twice[2])
         row = fit_length_control(table, difficulty=difficulty, penalty=penalty).to_frame().iloc[0]
         np.testing.assert_allclose(row[["phi", "psi", "theta"]].astype(float), oracle.coef_[0], atol=2e-4)
+
+
+def test_penalty_with_nothing_to_control():
+    """A length that is always 0 says nothing of its coefficient, which a penalty keeps at 0."""
+    table, difficulty = made_up(100, models=("a",))
+    table["length_model"] = table["length_reference"]
+    row = fit_length_control(table, difficulty=difficulty, penalty=0.5).to_frame().iloc[0]
+    assert row["phi"] == 0
+    assert row["note"] == "all outputs as long as the reference's: nothing to control"
+    other = made_up(100, models=("a",))[0].assign(outcome=table["outcome"])
+    loose = fit_length_control(other, difficulty=difficulty, penalty=0.5).to_frame().iloc[0]
+    assert 0.8 < row["standard_error"] / loose["standard_error"] < 1.0
 
 
 def test_weights_equal_repeated_rows():
@@ -333,6 +346,32 @@ def test_separation_is_finite_and_flagged():
     assert np.isfinite(frame[["lc_win_rate", "standard_error", "ci_low", "ci_high"]].to_numpy()).all()
     assert 0.98 < frame.loc["a", "lc_win_rate"] < 1
     assert frame.loc["a", "ci_low"] < 0.99 < frame.loc["a", "ci_high"] < 1
+
+
+def test_separated_fit_maximises_the_penalised_likelihood():
+    """By scipy: log-F(1, 1) adds b/2 - log(1 + exp(b)) for each coefficient b."""
+    table, difficulty = made_up(120, models=("a", "b", "c"))
+    shorter = (table["length_model"] < table["length_reference"]).astype(float)
+    table["outcome"] = shorter.where(table["model"] == "b", 1.0).where(
+        table["model"] != "c", table["outcome"]
+    )
+    frame = fit_length_control(table, difficulty=difficulty).to_frame().set_index("model")
+    assert frame["note"].str.contains("separated").to_dict() == {"a": True, "b": True, "c": False}
+    for model in "ab":
+        rows = table[table["model"] == model]
+        X, y = columns(rows, difficulty), rows["outcome"].to_numpy()
+
+        def loss(b, X=X, y=y):
+            return -(y * (X @ b) - np.logaddexp(0, X @ b)).sum() - (b / 2 - np.logaddexp(0, b)).sum()
+
+        b = minimize(loss, np.zeros(3), method="BFGS", options={"gtol": 1e-7}).x
+        np.testing.assert_allclose(frame.loc[model, ["phi", "psi", "theta"]].astype(float), b, atol=1e-5)
+        # its error is no smaller than what the curvature of the penalised likelihood says
+        p, p0 = expit(X @ b), expit(X * [0, 1, 1] @ b)
+        information = (X.T * (p * (1 - p))) @ X + np.diag(expit(b) * (1 - expit(b)))
+        gradient = (p0 * (1 - p0)) @ (X * [0, 1, 1]) / 120
+        least = np.sqrt(gradient @ np.linalg.solve(information, gradient))
+        assert 1 < frame.loc[model, "standard_error"] / least < 1.2
 
 
 def test_reference_against_itself():

@@ -28,7 +28,10 @@ from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from tqdm import tqdm
 
-CONTROL = [f"tests/test_length_control{x}.py" for x in ("", "_published", "_alpaca_eval")]
+CONTROL = [
+    "tests/test_logistic.py",
+    *(f"tests/test_length_control{x}.py" for x in ("", "_published", "_alpaca_eval")),
+]
 TESTS = {name: [f"tests/test_{name}.py"] for name in ("winrates", "agreement", "claims")}
 TESTS |= {"blocks": TESTS["winrates"]}
 TESTS |= dict.fromkeys(("length_control", "length_control_result", "_length_fit", "_logistic"), CONTROL)
