@@ -154,7 +154,7 @@ def test_penalty_with_nothing_to_control():
     assert row["note"] == "all outputs as long as the reference's: nothing to control"
     other = made_up(100, models=("a",))[0].assign(outcome=table["outcome"])
     loose = fit_length_control(other, difficulty=difficulty, penalty=0.5).to_frame().iloc[0]
-    assert 0.8 < row["standard_error"] / loose["standard_error"] < 1.0
+    assert 0.5 < row["standard_error"] / loose["standard_error"] < 1.0
 
 
 def test_weights_equal_repeated_rows():
