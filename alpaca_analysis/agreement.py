@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from . import bootstrap, votes
+from . import bootstrap, few_units, votes
 from .annotations import AnnotationError, UndefinedWarning
 from .votes import Votes
 
@@ -69,7 +69,8 @@ def human_agreement(
         annotator's own majority against the human majority), ``variance`` (its leave-one-out error
         against itself; NaN with one judgement a pair), ``n`` (pairs scored), ``n_missing`` (pairs that
         people judged and this judge did not), ``n_unmatched`` (pairs that only this judge judged) and
-        ``note``; fractions, best first.
+        ``note`` (why an entry is NaN, or an interval approximate: it rests on few units); fractions,
+        best first.
 
     Raises
     ------
@@ -161,6 +162,7 @@ def mean_scores(items, scores, method, confidence_level, n_resamples, rng):
             "ci_low": low,
             "ci_high": high,
             "n": (weight @ ~np.isnan(stacked)).astype(np.int64),
+            "note": few_units.of_means(units, method, "" if method == "bca" else "'bca' covers better"),
         }
     )
 
@@ -232,7 +234,8 @@ def _notes(out, matched: Votes):
         elif np.isnan(row.ci_low):
             notes.append("interval undefined: no variation to resample")
         else:
-            notes.append("one judgement a pair: bias holds variance too" if once else "")
+            single = "one judgement a pair: bias holds variance too" if once else ""
+            notes.append("; ".join(filter(None, (single, row.note))))
     return notes
 
 
@@ -331,7 +334,9 @@ def compare_agreement(
     )
     df = units.counts.sum() - 1
     pvalue = 2 * stats.t.sf(abs(estimate[0]) / error[0], df) if error[0] > 1e-12 else np.nan
-    note = "" if error[0] > 1e-12 else "interval undefined: the two never differ, or a single instruction"
+    note = few_units.of_difference(units)
+    if not error[0] > 1e-12:
+        note = "interval undefined: the two never differ, or a single instruction"
     result = pd.DataFrame(
         {
             "annotator_a": [a],
@@ -349,6 +354,6 @@ def compare_agreement(
         }
     )
     result.attrs = settings(matched, scoring, method, confidence_level, n_resamples, rng)
-    if note:
+    if np.isnan(low[0]):
         warnings.warn(f"{a} against {b}: {note}", UndefinedWarning, stacklevel=2)
     return result

@@ -97,7 +97,10 @@ def _n_units(items, scores):
 
 
 def _notes(result, sizes):
-    few = [f"only {n} instructions: interval not to be relied on" if n < FEW else "" for n in sizes]
+    few = [
+        f"only {n} instructions: interval not to be relied on" if n < FEW else note
+        for n, note in zip(sizes, result["note"], strict=True)
+    ]
     return np.where(result["ci_low"].isna(), "interval undefined: too few or equal scores", few)
 
 

@@ -259,25 +259,6 @@ def standard_error(units: Units) -> np.ndarray:
     return out
 
 
-def rarity(units: Units) -> np.ndarray:
-    """Return about how many units carry the variation of every column, where these lie on one side.
-
-    With k losses among many wins it is about k; without skewness it is infinite. It is the inverse square
-    of the skewness of the estimate, (sum l^2)^3 / (sum l^3)^2 for the units' linearised shares l, and tells
-    how far the estimate is from normal.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> units = Units(np.array([[1.0], [0.0]]), np.ones((2, 1)), np.array([798, 7]))
-    >>> float(rarity(units)[0].round(2))
-    7.19
-    """
-    shares, counts = influence(units), units.counts
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (counts @ shares**2) ** 3 / (counts @ shares**3) ** 2
-
-
 def jackknife(units: Units) -> np.ndarray:
     """Return theta without one unit of each row, of shape (n_units, n_columns)."""
     counts = units.counts

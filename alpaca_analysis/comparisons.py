@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from . import bootstrap
+from . import bootstrap, few_units
 from .annotations import AnnotationError, UndefinedWarning, all_identified, check, select_models
 
 
@@ -50,7 +50,8 @@ def compare(
         One row: ``model_a``, ``model_b``, ``difference`` (win rate of a minus that of b, a fraction),
         ``standard_error``, ``ci_low``, ``ci_high``, ``pvalue`` (two-sided, of no difference),
         ``paired``, ``n`` (shared instructions, or the instructions or judgements of both),
-        ``n_unshared`` (instructions of one model alone, left out), ``note``.
+        ``n_unshared`` (instructions of one model alone, left out), ``note`` (also that the interval is
+        approximate: it rests on few units).
 
     Raises
     ------
@@ -91,7 +92,7 @@ def compare(
         "paired": pair.paired,
         "n": pair.n,
         "n_unshared": pair.n_unshared,
-        "note": pair.note,
+        "note": "; ".join(filter(None, [pair.note, few_units.of_difference(pair.units)])),
     }
     if np.isnan(low):
         reason = "fewer than two units" if np.isnan(error) else "no variation"

@@ -15,6 +15,9 @@ from .coefficients import check_method, coefficient, resampled
 from .winrates import refuse_mixed
 
 INTERVALS = ("fisher", "bootstrap")
+NEAR_BOUND = 0.1  # win rates this near to 0 or 1 are squeezed together
+CROWDED = 0.15  # share of models near a bound from which Fisher's interval covers less than it says
+FEW_MODELS = 80  # below, so does the percentile bootstrap over models
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Correlation:
     dropped : tuple of str
         Models with only one of the two values.
     note : str
-        Why something is NaN, and what the noise leaves out.
+        Why something is NaN, what the noise leaves out, and where the interval covers less than it says.
     n_resamples : int
         Bootstrap resamples and noise draws.
     seed : int or str
@@ -139,7 +142,10 @@ def win_rate_correlation(
     interval : {"fisher", "bootstrap"}
         z-transformation with variance 1 / (n - 3) for Pearson, (1 + r^2 / 2) / (n - 3) for Spearman
         (Bonett and Wright), 0.437 / (n - 4) for Kendall (Fieller, Hartley and Pearson); or percentiles
-        of the bootstrap over models.
+        of the bootstrap over models. Fisher's interval of Pearson's coefficient supposes normal
+        variables: where win rates crowd at 0 or 1 it covered 84 to 93 % in simulation instead of 95 %,
+        at any number of models, and ``note`` says so (from 15 % of the models within 10 points of a
+        bound). That of Spearman's does not depend on the shape. The bootstrap needs about 80 models.
     confidence_level : float
         Coverage in (0, 1).
     n_resamples : int
@@ -207,6 +213,10 @@ def correlate(
         low = high = np.nan
     elif np.isnan(low):
         notes.append(f"interval undefined: {n} models, or points on a line")
+    elif interval == "bootstrap" and method == "pearson" and n < FEW_MODELS:
+        notes.append(f"interval approximate: the bootstrap over {n} models may cover 89 to 93 % for 95 %")
+    elif interval == "fisher" and (crowded := crowding(x, y, method)):
+        notes.append(crowded)
     keep = ~np.eye(n, dtype=bool)
     left_out = [coefficient(x[k][None], y[k][None], method)[0] for k in keep]
     result = Correlation(
@@ -307,6 +317,32 @@ def fisher_interval(statistic, n, method: str, confidence_level: float):
     factor = {"pearson": 1.0, "spearman": 1 + r**2 / 2, "kendall": 0.437}[method]
     half = stats.norm.ppf((1 + confidence_level) / 2) * np.sqrt(factor / spare)
     return np.tanh(np.arctanh(r) - half), np.tanh(np.arctanh(r) + half)
+
+
+def crowding(x: np.ndarray, y: np.ndarray, method: str) -> str:
+    """Return a note where win rates crowd at a bound, so that Fisher's interval of Pearson's r is too short.
+
+    The z-transformation supposes normal variables. Values in [0, 1] are taken as fractions, others in
+    [0, 100] that reach beyond 10 as percent; on other scales nothing is known of bounds. Ranks do not
+    crowd.
+    """
+    if method != "pearson":
+        return ""
+    near = np.minimum(_to_bound(x), _to_bound(y)) < NEAR_BOUND
+    if near.mean() < CROWDED:
+        return ""
+    return (
+        f"interval approximate: {near.sum()} of {len(x)} models within 10 points of 0 or 100 %, where "
+        "Fisher's interval may cover 84 to 93 % for 95 %; method='spearman' does not depend on that"
+    )
+
+
+def _to_bound(values):
+    """Return the distance to the nearer bound as a fraction of the scale; infinite without bounds."""
+    top = 1.0 if values.max() <= 1 else 100.0
+    if values.min() < 0 or values.max() > top or 1 < values.max() <= 10:
+        return np.full(len(values), np.inf)
+    return np.minimum(values, top - values) / top
 
 
 def percentiles(draws: np.ndarray | None, confidence_level: float) -> tuple[float, float]:

@@ -10,15 +10,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from . import bootstrap
+from . import bootstrap, few_units
 from .annotations import AnnotationError, UndefinedWarning, check
 from .blocks import blocks_of
 
 METHODS = ("bca", "percentile", "t", "wilson")
-# Below this `bootstrap.rarity` an interval covers less than it says by 1.5 points or more (data/README.md,
-# coverage_intervals); Wilson's needs none.
-FEW = {"bca": 5, "percentile": 25, "t": 25}
-FEWEST_UNITS = 10
 
 
 def win_rate(
@@ -67,7 +63,8 @@ def win_rate(
     DataFrame
         `by` columns, ``win_rate``, ``standard_error``, ``ci_low``, ``ci_high``, ``n_wins``,
         ``n_draws``, ``n_losses``, ``n_total`` (judged), ``n_missing`` (asked and not judged) and
-        ``note`` (why an entry is NaN), best first; fractions. ``.attrs`` holds the settings.
+        ``note`` (why an entry is NaN, or an interval approximate: it rests on few units), best first;
+        fractions. ``.attrs`` holds the settings.
 
     Raises
     ------
@@ -212,25 +209,11 @@ def _wilson_interval(block, confidence_level):
     return np.array(bounds).T
 
 
-def few(units: bootstrap.Units, method: str) -> np.ndarray:
-    """Return a note for every column whose interval rests on too few units to cover what it says."""
-    if method not in FEW:
-        return np.full(units.y.shape[1], "")
-    rarity, sizes = bootstrap.rarity(units), units.counts @ (units.m > 0)
-    other = "'wilson' (verdicts without draws) covers better" + ("" if method == "bca" else ", as does 'bca'")
-    return np.where(
-        sizes < FEWEST_UNITS,
-        [f"interval approximate: {size:.0f} units" for size in sizes],
-        np.where(
-            rarity < FEW[method],
-            [f"interval approximate: rests on about {r:.0f} units unlike the rest; {other}" for r in rarity],
-            "",
-        ),
-    )
-
-
 def _notes(block, error, low, method):
-    note = few(block.units, method).astype(object)
+    better = "'wilson' (verdicts without draws) covers better" + (
+        "" if method == "bca" else ", as does 'bca'"
+    )
+    note = few_units.of_means(block.units, method, better)
     note[np.isnan(low)] = f"interval undefined: method {method!r} finds no variation to resample"
     note[(error == 0) & (method != "wilson")] = "interval undefined: all outcomes are equal"
     note[np.isnan(error)] = "error undefined: fewer than two units"

@@ -349,7 +349,9 @@ def test_all_people_agree():
     assert np.isnan(alone["ci_low"])
     assert "no variation" in alone["note"]
     assert row(result, "judge")["agreement"] == 0.5
-    assert row(result, "judge")["note"] == "one judgement a pair: bias holds variance too"
+    assert row(result, "judge")["note"] == (
+        "one judgement a pair: bias holds variance too; interval approximate: 4 units"
+    )
 
 
 def test_one_pair_only():
@@ -380,7 +382,7 @@ def test_a_judge_that_contradicts_itself_is_right_half_the_time():
     table = pd.concat([said([1, 1], repeat=0), said([0, 1], repeat=1)])
     judge = row(human_agreement(table, people([1, 1], [1, 0], [1, 0]), **QUICK), "judge")
     assert judge[["agreement", "bias", "variance"]].tolist() == [0.25, 0.75, 0.5]
-    assert judge["note"] == ""
+    assert judge["note"] == "interval approximate: 2 units"
 
 
 @small
@@ -539,7 +541,7 @@ def test_pairs_of_one_judge_alone_are_left_out_of_a_comparison():
     found = compare_agreement(pd.concat([one, two]), humans, "one", "two", **QUICK).loc[0]
     assert found[["agreement_a", "agreement_b", "difference"]].tolist() == [0.75, 0.25, 0.5]
     assert found[["n", "n_unshared"]].tolist() == [4, 2]
-    assert found["note"] == ""
+    assert found["note"] == "interval approximate: 4 units"
 
 
 def test_judges_that_never_differ():

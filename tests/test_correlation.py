@@ -407,6 +407,49 @@ def test_results_say_how_they_were_computed(human):
     assert win_rate_correlation(x, y, n_resamples=9, rng=np.random.default_rng(0)).seed == "generator"
 
 
+# Notes on intervals that cover less --------------------------------------------------------------
+
+SPREAD = np.linspace(0.2, 0.8, 18)
+LIKEWISE = np.where(np.arange(18) % 2, SPREAD - 0.05, SPREAD + 0.05)
+AT_THE_TOP = np.append(SPREAD, [0.91, 0.95, 0.99])
+LIKEWISE_AT_THE_TOP = np.append(LIKEWISE, [0.8, 0.85, 0.8])
+
+
+@pytest.mark.parametrize("scale", [1, 100])
+@pytest.mark.parametrize("turned", [False, True])
+def test_fisher_says_that_models_crowd_at_a_bound(scale, turned):
+    """3 of 21 models are 14 %, 4 of 22 are 18 %; either side and either bound count."""
+    x, y = scale * AT_THE_TOP, scale * LIKEWISE_AT_THE_TOP
+    x, y = (scale - y, scale - x) if turned else (x, y)
+    assert win_rate_correlation(x, y, n_resamples=9).note == ""
+    more = win_rate_correlation(np.append(x, 0.02 * scale), np.append(y, 0.5 * scale), n_resamples=9)
+    assert more.note.startswith("interval approximate: 4 of 22 models within 10 points of 0 or 100 %")
+
+
+@pytest.mark.parametrize("scale", [10, 1000])
+def test_other_scales_have_no_bounds_to_crowd_at(scale):
+    x, y = np.append(AT_THE_TOP, 0.98), np.append(LIKEWISE_AT_THE_TOP, 0.8)
+    assert "4 of 22" in win_rate_correlation(x, y, n_resamples=9).note
+    assert win_rate_correlation(x * scale, y * scale, n_resamples=9).note == ""
+    assert "4 of 22" in win_rate_correlation(x, y * scale, n_resamples=9).note
+    assert win_rate_correlation(x - 1, y, n_resamples=9).note == ""
+
+
+@pytest.mark.parametrize("method", ["spearman", "kendall"])
+def test_ranks_do_not_crowd(method):
+    x, y = np.append(AT_THE_TOP, 0.98), np.append(LIKEWISE_AT_THE_TOP, 0.8)
+    assert win_rate_correlation(x, y, method=method, n_resamples=9).note == ""
+
+
+def test_bootstrap_over_few_models_says_so():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0.2, 0.8, 80)
+    y = x + rng.normal(0, 0.05, 80)
+    few = win_rate_correlation(x[:79], y[:79], interval="bootstrap", n_resamples=99)
+    assert few.note.startswith("interval approximate: the bootstrap over 79 models")
+    assert win_rate_correlation(x, y, interval="bootstrap", n_resamples=99).note == ""
+
+
 # Coverage ----------------------------------------------------------------------------------------
 
 

@@ -87,9 +87,16 @@ def test_options_are_keyword_only_and_nothing_is_unfinished(path):
     assert not re.search(r"(?<![\w.])/(work|tmp|root|home)/", text)
 
 
-def test_headline_of_the_readme_is_what_the_code_computes():
+def test_readme_says_what_the_code_computes():
     script = ROOT / "notebooks" / "readme.py"
     spec = importlib.util.spec_from_file_location("readme", script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert f"{module.START}\n{module.headline()}{module.END}" in (ROOT / "README.md").read_text()
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"{module.START}\n{module.headline()}{module.END}" in text
+    assert f"{module.COVERAGE_START}\n{module.coverage()}{module.COVERAGE_END}" in text
+
+
+def test_figures_of_the_readme_are_there():
+    for path in re.findall(r"!\[[^]]+\]\(([^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")):
+        assert (ROOT / path).stat().st_size > 10_000

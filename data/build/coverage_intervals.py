@@ -20,9 +20,9 @@ from scipy import stats
 from scipy.special import expit, ndtr, ndtri
 from statsmodels.stats.proportion import proportion_confint
 
-from alpaca_analysis import votes
-from alpaca_analysis.correlation import coefficient, fisher_interval
-from alpaca_analysis.winrates import FEW
+from alpaca_analysis import few_units, votes
+from alpaca_analysis.coefficients import coefficient
+from alpaca_analysis.correlation import crowding, fisher_interval
 
 REPETITIONS, SEED, LEVEL = 2_500, 1, 0.95
 SIZES = (20, 80, 300, 805)
@@ -31,7 +31,16 @@ DRAWS = (0.0, 0.02, 0.1, 0.3)
 JUDGEMENTS, INTRACLASS = 4, 0.3  # of one instruction, where judgements are clustered
 PAIRS = ((0.5, 0.45), (0.9, 0.88), (0.955, 0.953), (0.98, 0.97))  # win rates of two models
 RHO = 0.5  # of the normal variables behind the outcomes of two models on one instruction
+RIGHT = (0.7, 0.8, 0.9, 0.95, 0.98)  # how often people, and a judge, are right
+PAIRS_DIFFER = 3.0  # sum of the parameters of a beta distribution of how often people are right on a pair
 MODELS = (10, 20, 80, 300)  # in a correlation of win rates
+# What win rates make of normal variables
+IMAGES = {
+    "normal": lambda z: z,
+    "win rates 12 to 88 %": lambda z: expit(z),
+    "win rates 5 to 95 %": lambda z: expit(1.5 * z),
+    "win rates 27 to 99 %": lambda z: expit(1.5 * z + 2),
+}
 BATCH = 2_500
 
 
@@ -63,7 +72,7 @@ def bounds(law, observed, acceleration, level=LEVEL):
 
 
 def of_means(counts, values) -> dict[str, np.ndarray]:
-    """Return mean, error, intervals and rarity of data sets: counts of `values`, multiples of 1/8."""
+    """Return mean, error, intervals and rarity of data sets: counts of `values`, multiples of 1/6 or 1/8."""
     distinct, which = np.unique(counts, axis=0, return_inverse=True)
     found = of_distinct(distinct, values)
     return {k: tuple(x[which] for x in v) if isinstance(v, tuple) else v[which] for k, v in found.items()}
@@ -72,7 +81,7 @@ def of_means(counts, values) -> dict[str, np.ndarray]:
 def of_distinct(counts, values) -> dict[str, np.ndarray]:
     """Do what `of_means` says, each data set once."""
     values = np.asarray(values, dtype=float)
-    scale = next(s for s in (1, 2, 4, 8) if np.allclose(values * s, np.rint(values * s)))
+    scale = next(s for s in (1, 2, 3, 4, 6, 8) if np.allclose(values * s, np.rint(values * s)))
     steps = np.rint((values - values.min()) * scale).astype(int)
     n = counts.sum(axis=1)
     mean = counts @ values / n
@@ -86,7 +95,9 @@ def of_distinct(counts, values) -> dict[str, np.ndarray]:
     size = int(2 ** np.ceil(np.log2(n.max() * steps.max() + 1)))
     lattice = bounds(bootstrap_law(counts, steps, size), counts @ steps, acceleration)
     half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * error
-    out = {"estimate": mean, "error": error, "rarity": rarity, "t": (mean - half, mean + half)}
+    out = {"estimate": mean, "error": error, "n": n, "rarity": rarity, "t": (mean - half, mean + half)}
+    if values.min() >= 0:  # outcomes, on a scale from 0 to 1; else differences of two
+        out["far_end"] = squares / np.maximum(mean, 1 - mean) ** 2
     for method, ends in lattice.items():
         out[method] = tuple(end / scale / n + values.min() for end in ends)
     return out
@@ -116,13 +127,23 @@ def row(low, high, truth, *, defined, noted=None) -> dict:
     }
 
 
+def noted_as_few(found, method):
+    """Tell of which data sets the package notes that their interval rests on few units."""
+    if "far_end" not in found:
+        few = found["rarity"] < few_units.FEW_IN_DIFFERENCE
+    else:
+        few = found["rarity"] < few_units.FEW[method]
+        few |= (method == "bca") & (found["far_end"] < few_units.FAR_END)
+    return few | (found["n"] < few_units.FEWEST_UNITS)
+
+
 def summary(found, truth, **scenario) -> Iterator[dict]:
     """Yield one row a method."""
     defined = found["error"] > 1e-12
     for method in ("t", "percentile", "bca", "wilson"):
         if method in found:
             whole = defined if method != "wilson" else np.ones_like(defined)
-            noted = found["rarity"] < FEW.get(method, 0) if "rarity" in found else None
+            noted = noted_as_few(found, method) if method != "wilson" else None
             ends = found[method]
             yield {
                 **scenario,
@@ -229,6 +250,7 @@ def independent(one, two) -> dict[str, np.ndarray]:
     with np.errstate(invalid="ignore", divide="ignore"):
         df = (n - 1) * sum(variances) ** 2 / sum(v**2 for v in variances)
         acceleration = (cubes[0] - cubes[1]) / (6 * sum(squares) ** 1.5)
+        rarity = sum(squares) ** 3 / (cubes[0] - cubes[1]) ** 2
     half = stats.t.ppf((1 + LEVEL) / 2, df) * error
     size = int(2 ** np.ceil(np.log2(4 * n + 1)))
     steps = np.arange(3)
@@ -236,39 +258,44 @@ def independent(one, two) -> dict[str, np.ndarray]:
     law = np.fft.irfft(((one / n) @ grids[0]) ** n * ((two / n) @ grids[1]) ** n, size, axis=1).clip(0)
     lattice = bounds(law, one @ steps + two @ (2 - steps), acceleration)
     difference = means[0] - means[1]
-    out = {"estimate": difference, "error": error, "t": (difference - half, difference + half)}
+    out = {"estimate": difference, "error": error, "n": one.sum(axis=1), "rarity": rarity}
+    out["t"] = difference - half, difference + half
     return out | {m: tuple(end / 2 / n - 1 for end in ends) for m, ends in lattice.items()}
 
 
 def agreement(rng) -> Iterator[dict]:
-    """Yield the rows of agreement with four people: of a judge that is right at some rate, and of people."""
-    patterns = np.array([[4 - k, 0, k] for k in range(5)])
-    target = votes.majority(patterns)
-    scores = [votes.score(np.full(5, verdict), target, "zero_one") for verdict in (1.0, 0.0)]
-    people = votes.voter_scores(patterns, "zero_one")
-    for n in SIZES:
-        for right in (0.7, 0.8, 0.95):
-            law = stats.binom.pmf(np.arange(5), 4, right)  # people who are right; the judge is as often
-            kinds = {
-                "judge": (np.r_[law * right, law * (1 - right)], np.concatenate(scores)),
-                "humans": (law, people),
-            }
-            for who, (chance, values) in kinds.items():
-                levels, code = np.unique(values, return_inverse=True)
-                chance = np.bincount(code, chance)
-                truth = float(chance @ levels)
-                parts = [
-                    of_means(rng.multinomial(n, chance / chance.sum(), size=s), levels) for s in batches()
-                ]
-                yield from summary(
-                    joined(parts),
-                    truth,
-                    statistic="human_agreement",
-                    design=who,
-                    n=n,
-                    win_rate=right,
-                    draws=0.0,
-                )
+    """Yield the rows of agreement with people, of a judge that is right as often as they are and of them."""
+    for people, pairs in ((4, "alike"), (3, "alike"), (4, "differ")):
+        patterns = np.array([[people - k, 0, k] for k in range(people + 1)])
+        target = votes.majority(patterns)
+        scores = [votes.score(np.full(people + 1, verdict), target, "zero_one") for verdict in (1.0, 0.0)]
+        each = votes.voter_scores(patterns, "zero_one")
+        for n in SIZES:
+            for right in RIGHT:
+                if pairs == "alike":
+                    law = stats.binom.pmf(np.arange(people + 1), people, right)
+                else:
+                    shape = PAIRS_DIFFER * np.array([right, 1 - right])
+                    law = stats.betabinom.pmf(np.arange(people + 1), people, *shape)
+                kinds = {
+                    "judge": (np.r_[law * right, law * (1 - right)], np.concatenate(scores)),
+                    "humans": (law, each),
+                }
+                for who, (chance, values) in kinds.items():
+                    levels, code = np.unique(values, return_inverse=True)
+                    chance = np.bincount(code, chance)
+                    parts = [
+                        of_means(rng.multinomial(n, chance / chance.sum(), size=s), levels) for s in batches()
+                    ]
+                    yield from summary(
+                        joined(parts),
+                        float(chance @ levels),
+                        statistic="human_agreement",
+                        design=f"{who}, {people} people" + (", pairs differ" if pairs == "differ" else ""),
+                        n=n,
+                        win_rate=right,
+                        draws=0.0,
+                    )
 
 
 def longer(rng) -> Iterator[dict]:
@@ -287,38 +314,39 @@ def longer(rng) -> Iterator[dict]:
             )
 
 
-def true_correlation(rho, method, design):
-    """Return the population's coefficient behind normal variables correlated by `rho`."""
+def true_correlation(rho, method, image):
+    """Return the population's coefficient of an image of normal variables correlated by `rho`."""
     if method == "spearman":
         return 6 / np.pi * np.arcsin(rho / 2)
-    if design == "normal":
-        return rho
     nodes, weights = np.polynomial.hermite_e.hermegauss(80)
     weights = weights / weights.sum()
     a, b = np.meshgrid(nodes, nodes)
-    x, y = expit(1.5 * a), expit(1.5 * (rho * a + np.sqrt(1 - rho**2) * b))
+    x, y = image(a), image(rho * a + np.sqrt(1 - rho**2) * b)
     w = np.outer(weights, weights)
-    return ((x - 0.5) * (y - 0.5) * w).sum() / ((x - 0.5) ** 2 * w).sum()
+    mean = (x * w).sum()
+    return ((x - mean) * (y - mean) * w).sum() / ((x - mean) ** 2 * w).sum()
 
 
 def correlations(rng) -> Iterator[dict]:
-    """Yield the rows of Fisher's interval, for normal variables and for win rates (their logistic image)."""
+    """Yield the rows of Fisher's interval, for normal variables and for win rates (their logistic images)."""
     for n in MODELS:
         for rho in (0.0, 0.5, 0.8, 0.94):
             z = rng.standard_normal((2, REPETITIONS, n))
             x, y = z[0], rho * z[0] + np.sqrt(1 - rho**2) * z[1]
-            for design, image in (("normal", lambda v: v), ("win rates", lambda v: expit(1.5 * v))):
+            for design, image in IMAGES.items():
                 for method in ("pearson", "spearman"):
-                    found = coefficient(image(x), image(y), method)
+                    a, b = image(x), image(y)
+                    found = coefficient(a, b, method)
                     ends = np.array([fisher_interval(r, n, method, LEVEL) for r in found]).T
-                    truth = true_correlation(rho, method, design)
+                    truth = true_correlation(rho, method, image)
+                    noted = np.array([bool(crowding(*both, method)) for both in zip(a, b, strict=True)])
                     yield {
                         "statistic": "win_rate_correlation",
                         "design": design,
                         "n": n,
                         "method": f"fisher, {method}",
                         "truth": truth,
-                        **row(*ends, truth, defined=np.isfinite(ends[0])),
+                        **row(*ends, truth, defined=np.isfinite(ends[0]), noted=noted),
                     }
 
 
