@@ -17,6 +17,7 @@ FEW_AT_EQUAL_LENGTH = 20  # losses or wins expected there, likewise
 FEW = 10  # losses or wins below which intervals are known to be unreliable
 SPARSE = 0.02  # share of instructions near equal length below which the value is an extrapolation
 FLAT = 0.75  # standard error on the logit scale above which coverage was found to fall below 93.5 %
+COLLINEAR = 1e-10  # share of the columns' variation below which a direction has none
 TERMS = ("phi", "psi", "theta")
 
 
@@ -93,36 +94,94 @@ def batches(all_rows: list[Rows]) -> Iterator[list[int]]:
         yield batch
 
 
-def estimates(all_rows: list[Rows], fixed, *, penalty, confidence_level) -> list:
-    """Return each model's row of the result, coefficients, and each judgement's contribution."""
-    out: list = [(reference_row(), None, None)] * len(all_rows)
+@dataclass(frozen=True)
+class Estimate:
+    """One model's row of the result, and what its resamples need."""
+
+    record: dict
+    coefficients: np.ndarray | None = None
+    contribution: np.ndarray | None = None  # of each judgement
+    resampled: bool = False  # whether a bootstrap says anything of it
+
+
+def estimates(all_rows: list[Rows], fixed, *, penalty, method, confidence_level) -> list[Estimate]:
+    """Return the estimate of each model."""
+    out = [Estimate(reference_row())] * len(all_rows)
     for batch in batches(all_rows):
         together = [all_rows[k] for k in batch]
         X, X0 = _stacked([rows.X for rows in together]), _stacked([rows.X0 for rows in together])
         y, weight, asked = (_stacked([getattr(r, a) for r in together]) for a in ("y", "weight", "n"))
         fit = _logistic.fit(X, y, weight, fixed=fixed)
+        spaces = [_estimable(rows, fixed) for rows in together]
         if penalty > 0:
             fit = _penalised(together, fixed, penalty)
+        else:
+            for place, (rows, (basis, _)) in enumerate(zip(together, spaces, strict=True)):
+                _refit_within(fit, place, rows, fixed, basis)
         mean, contribution = _logistic.influence(X, X0, y, weight, asked, fit)
         gradient = _logistic.mean_at(X0, asked, fit.coefficients)[2]
         for place, (k, rows) in enumerate(zip(batch, together, strict=True)):
-            shares = contribution[place, : len(rows.y)]
+            shares, separated = contribution[place, : len(rows.y)], fit.separated[place]
             error = standard_error(shares[None], rows.n, rows.unit)[0]
-            if fit.separated[place]:  # residuals say nothing then; the information, prior included, does
+            if separated:  # residuals say nothing then; the information, prior included, does
                 g = gradient[place]
                 error = np.hypot(error, np.sqrt(g @ _logistic.inverse(fit.information[place]) @ g))
             low, high = interval(mean[place], error, confidence_level)
             unsure = unreliable(rows.weight[None], rows.y, mean[place], error)[0]
+            basis, identified = spaces[place]
+            undefined, why = _undefined(rows, separated, identified, method)
+            collinear = len(basis) > basis.shape[1]
             record = {
                 "lc_win_rate": mean[place],
                 "standard_error": error,
                 "ci_low": low,
                 "ci_high": high,
                 **_named(fit.coefficients[place], rows.d is not None),
-                "note": notes(rows, fit.separated[place], unsure),
+                **dict.fromkeys(undefined, np.nan),
+                "note": notes(rows, separated, unsure and not undefined, collinear and identified, why),
             }
-            out[k] = record, fit.coefficients[place], shares
+            out[k] = Estimate(record, fit.coefficients[place], shares, not undefined)
     return out
+
+
+def _estimable(rows, fixed):
+    """Return a basis of what the columns span, and whether the value at equal length lies within it."""
+    X, _, weight = _logistic.joined(rows.X, rows.y, rows.weight[None], fixed)
+    values, vectors = np.linalg.eigh((X.T * weight[0]) @ X / weight.sum())
+    inside = values > COLLINEAR * values[-1]
+    return vectors[:, inside], bool(np.abs(rows.X0 @ vectors[:, ~inside]).max(initial=0) < 1e-4)
+
+
+def _refit_within(fit, place, rows, fixed, basis):
+    """Fit collinear columns again within their span, where no prior is needed to tell them apart."""
+    if len(basis) == basis.shape[1]:
+        return
+    outside = np.linalg.svd(basis)[0][:, basis.shape[1] :]
+    within = _logistic.fit(rows.X @ basis, rows.y, rows.weight[None], fixed=_within(fixed, basis))
+    fit.coefficients[place] = basis @ within.coefficients[0]
+    fit.information[place] = basis @ within.information[0] @ basis.T + outside @ outside.T
+    fit.separated[place] = within.separated[0]
+
+
+def _within(fixed, basis):
+    return None if fixed is None else _logistic.Fixed(fixed.X @ basis, fixed.y, fixed.weight)
+
+
+def _undefined(rows, separated, identified, method):
+    """Return the entries of a model that its data do not define, and why."""
+    judged = rows.judged
+    units = rows.n[judged].sum() if rows.unit is None else len(np.unique(rows.unit[judged]))
+    error = ("standard_error", "ci_low", "ci_high")
+    if not identified:
+        why = "undefined: length is collinear with the other terms, so that equal length is out of reach"
+        return ("lc_win_rate", *error, *TERMS), why
+    if units < 2:
+        return error, "error undefined: fewer than two units"
+    if separated and method != "sandwich":
+        return error, "error undefined: resamples of separated data show a prior; 'sandwich' includes it"
+    if not separated and np.ptp(rows.y[judged]) == 0:
+        return error[1:], "interval undefined: all outcomes are equal"
+    return (), ""
 
 
 def _stacked(arrays):
@@ -160,13 +219,15 @@ def unreliable(weight, y, mean, error):
     return (fewest < FEW) | (at_equal_length < FEW_AT_EQUAL_LENGTH) | (error > FLAT * mean * (1 - mean))
 
 
-def notes(rows: Rows, separated: bool, unsure: bool) -> str:
+def notes(rows: Rows, separated: bool, unsure: bool, collinear: bool, undefined: str) -> str:
     """Return what a reader of this model's row has to know."""
-    found = []
-    if separated:
+    found = [undefined] if undefined else []
+    if separated and not undefined.startswith("undefined"):
         found.append("separated: no finite fit exists, a log-F(1, 1) prior keeps it finite")
     if (rows.x[rows.judged] == 0).all():
         found.append("all outputs as long as the reference's: nothing to control")
+    elif collinear:
+        found.append("collinear: terms that the data do not tell apart share a coefficient")
     if unsure:
         found.append("the interval may cover less than it says: too few wins or losses at equal length")
     if rows.near < SPARSE:
@@ -192,7 +253,10 @@ def refit(rows: Rows, weights: np.ndarray, fixed, start) -> np.ndarray:
     `weights` (n_resamples, n_rows) says how many judgements of each row a resample holds.
     """
     out = np.empty(len(weights))
+    basis, _ = _estimable(rows, fixed)
     X, X0 = rows.X, rows.X0
+    if basis.shape[1] < len(basis):
+        X, X0, start, fixed = X @ basis, X0 @ basis, start @ basis, _within(fixed, basis)
     for i in range(0, len(weights), BLOCK):
         part = weights[i : i + BLOCK]
         fit = _logistic.fit(X, rows.y, part * rows.judged, fixed=fixed, start=start, tol=1e-6)
@@ -200,29 +264,34 @@ def refit(rows: Rows, weights: np.ndarray, fixed, start) -> np.ndarray:
     return out
 
 
-def resample(all_rows, starts, fixed, n_units, *, n_resamples, rng) -> np.ndarray:
+def resample(all_rows, found, fixed, n_units, *, n_resamples, rng) -> np.ndarray:
     """Return refitted win rates (n_resamples, n_models); instructions are drawn for all models at once."""
     rng = np.random.default_rng(rng)
-    out = np.full((n_resamples, len(all_rows)), 0.5)
-    shared = [k for k, rows in enumerate(all_rows) if rows.unit is not None and not rows.own]
+    out = np.full((n_resamples, len(all_rows)), np.nan)
+    out[:, [rows.own for rows in all_rows]] = 0.5
+    refitted = [k for k, estimate in enumerate(found) if estimate.resampled]
+    shared = [k for k in refitted if all_rows[k].unit is not None]
     if shared:
         units = bootstrap.Units(np.zeros((n_units, 1)), np.ones((n_units, 1)))
         done = 0
         for block in bootstrap.draw_weights(units, n_resamples=n_resamples, rng=rng):
             for k in shared:
                 drawn = block[:, all_rows[k].unit] * all_rows[k].n
-                out[done : done + len(block), k] = refit(all_rows[k], drawn, fixed, starts[k])
+                values = refit(all_rows[k], drawn, fixed, found[k].coefficients)
+                out[done : done + len(block), k] = values
             done += len(block)
-    for k, rows in enumerate(all_rows):
-        if rows.unit is None and not rows.own:
+    for k in refitted:
+        rows = all_rows[k]
+        if rows.unit is None:
             units = bootstrap.Units(rows.y[:, None], np.ones((len(rows.y), 1)), rows.n.astype(np.int64))
             drawn = np.concatenate(list(bootstrap.draw_weights(units, n_resamples=n_resamples, rng=rng)))
-            out[:, k] = refit(rows, drawn, fixed, starts[k])
+            out[:, k] = refit(rows, drawn, fixed, found[k].coefficients)
     return out
 
 
-def bootstrap_interval(rows, mean, contribution, resamples, method, confidence_level):
+def bootstrap_interval(rows, estimate, resamples, method, confidence_level):
     """Return standard error and interval of one model from its refits."""
+    mean, contribution = estimate.record["lc_win_rate"], estimate.contribution
     column = resamples[:, None]
     if method == "percentile":
         low, high = bootstrap.percentile_interval(column, confidence_level=confidence_level)

@@ -15,61 +15,10 @@ import pandas as pd
 from scipy.special import expit
 
 from .annotations import AnnotationError, check
+from .lengths import length_feature
 from .sources import load
 
 PUBLISHED_MEAN, PUBLISHED_SD = -0.057, 1.483  # of the published difficulties, by the quadrature's atoms
-
-
-def length_feature(table: pd.DataFrame, *, kind: str = "tanh") -> pd.Series:
-    """Return the length feature of each row, NaN where a length is unknown.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Judgements. A column ``length_feature`` (of kind "tanh") is used where lengths are unknown.
-    kind : {"tanh", "clip", "log_ratio"}
-        tanh(D/s); D/s clipped to [-1, 1]; or log((length_reference + 1)/(length_model + 1)). D is
-        length_reference - length_model, s its standard deviation (ddof = 1, weighted by ``n``) over
-        all rows of a model, unjudged ones included.
-
-    Returns
-    -------
-    Series
-        On the index of `table`. 0 in all rows of a model whose D is always 0.
-
-    Examples
-    --------
-    >>> table = pd.DataFrame({"model": "m", "outcome": 1.0, "n": 1,
-    ...                       "length_model": [10.0, 30.0], "length_reference": [20.0, 20.0]})
-    >>> length_feature(table).round(4).tolist()
-    [0.6089, -0.6089]
-    """
-    gap = table["length_reference"] - table["length_model"]
-    feature: pd.Series
-    if kind == "log_ratio":
-        feature = np.log1p(table["length_reference"]) - np.log1p(table["length_model"])
-    elif kind in ("tanh", "clip"):
-        scaled = gap / _spread(gap, table).where(lambda s: s > 0, 1.0)
-        feature = pd.Series(np.tanh(scaled), table.index) if kind == "tanh" else scaled.clip(-1, 1)
-    else:
-        raise ValueError(f"feature: found {kind!r}, expected one of tanh, clip, log_ratio")
-    if kind == "tanh" and "length_feature" in table:
-        feature = feature.fillna(table["length_feature"].astype(float))
-    return feature.rename("length_feature")
-
-
-def _spread(gap, table):
-    """Return each row's standard deviation of `gap` over the rows of its model."""
-    code, names = pd.factorize(table["model"])
-    known, size = gap.notna().to_numpy(), len(names)
-    n, d = table["n"].to_numpy(float)[known], gap.to_numpy(float)[known]
-    code_known = code[known]
-    total = np.bincount(code_known, n, size)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.bincount(code_known, n * d, size) / total
-        squares = np.bincount(code_known, n * (d - mean[code_known]) ** 2, size)
-        sd = np.where(total > 1, np.sqrt(squares / (total - 1)), np.nan)
-    return pd.Series(sd[code], table.index)
 
 
 def difficulty_of(table: pd.DataFrame, difficulty) -> np.ndarray:

@@ -72,8 +72,10 @@ def fit_joint(table: pd.DataFrame, *, confidence_level: float, settings: dict) -
     settings = settings | {
         "difficulty": "joint: integrated out over N(0, 1)",
         "method": "marginal likelihood, sandwich over instructions",
-        "confidence_level": confidence_level,
         "unit": "instruction",
+        "confidence_level": confidence_level,
+        "n_resamples": None,
+        "seed": None,
     }
     return LengthControl(frame, NODES, NODE_WEIGHT, settings)
 

@@ -168,8 +168,9 @@ def _length_control(frame: pd.DataFrame) -> Iterator[tuple]:
         text = f"{len(moved)} of {len(frame)} models move by more than {points} at equal length"
         yield "medium", "length control", "", text, "the largest moves are named above"
     yield from _extrapolated(frame)
-    for row in frame[frame["note"].str.contains("separat")].to_dict("records"):
-        yield "low", "length control", row["model"], row["note"], _span(row)
+    for row in frame[frame["note"].str.contains("separat|undefined")].to_dict("records"):
+        evidence = "" if pd.isna(row["ci_low"]) else _span(row)
+        yield "low", "length control", row["model"], row["note"], evidence
 
 
 def _extrapolated(frame: pd.DataFrame) -> Iterator[tuple]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
-from .annotations import AnnotationError
+from .annotations import AnnotationError, UndefinedWarning
 from .leaderboard_rows import COUNTS, TWO_DECIMALS, Finding, compare
+from .winrates import win_rate
 
 # A leaderboard averages all outputs, a file may lack some: clean rows differ by up to 0.6 %.
 LENGTH_TOLERANCE = 0.01
@@ -20,26 +22,22 @@ def figures_of_files(annotations) -> pd.DataFrame:
     missing = {"model", "reference", "annotator", "outcome"} - set(annotations)
     if missing:
         raise AnnotationError(f"the columns {sorted(missing)}", source="annotations", found=list(annotations))
-    y = annotations["outcome"]
-    rows = pd.DataFrame(
-        {
-            "model": annotations["model"].astype(str),
-            "y": 100 * y,
-            "discrete": 50 * (np.sign(y - 0.5) + 1),
-            "n_wins": y > 0.5,
-            "n_wins_base": y < 0.5,
-            "n_draws": y == 0.5,
-            "length": annotations.get("length_model", np.nan),
-        }
-    )
-    by = rows.groupby("model")
-    out = by[["n_wins", "n_wins_base", "n_draws"]].sum()
-    out.insert(0, "win_rate", by["y"].mean())
-    out.insert(1, "standard_error", by["y"].sem(ddof=1))
-    out.insert(2, "discrete_win_rate", by["discrete"].mean())
-    out["n_total"] = by["y"].count()
-    out["avg_length"] = by["length"].mean()
-    return out
+    # A leaderboard takes each judgement for itself, whatever its instruction.
+    judgements = annotations[[c for c in ("model", "outcome", "n") if c in annotations]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedWarning)  # what has no interval has its figures all the same
+        rates, discrete = (
+            win_rate(judgements, method="t", discrete=d).set_index("model") for d in (False, True)
+        )
+    rates["n_wins_base"], rates["discrete_win_rate"] = rates["n_losses"], 100 * discrete["win_rate"]
+    rates[["win_rate", "standard_error"]] *= 100
+    out = rates[["win_rate", "standard_error", "discrete_win_rate", *COUNTS]]
+    out.index = out.index.astype(str)
+    n = annotations["n"] if "n" in annotations else pd.Series(1, annotations.index)
+    length = annotations["length_model"] if "length_model" in annotations else n * np.nan
+    by = annotations["model"].astype(str)
+    total, known = (n * length).groupby(by).sum(), n.where(length.notna(), 0).groupby(by).sum()
+    return out.assign(avg_length=total / known.where(known > 0)).sort_index()
 
 
 def against_files(board, files) -> Iterator[Finding]:

@@ -15,9 +15,13 @@ import numpy as np
 import pandas as pd
 
 from .annotations import AnnotationError, check
-from .bootstrap import check_options
-from .length_logistic import fit_logistic, length_difference, logit_interval
+from .bootstrap import check_options, settings
+from .length_logistic import fit_logistic, logit_interval
+from .lengths import length_difference
 from .winrates import win_rate
+
+RESERVED = {"probability", "outcome", "difference", "difference_low", "difference_high", "bin"}
+RESULT = ("standard_error", "ci_low", "ci_high", "n", "note")
 
 
 def prefer_longer(
@@ -70,7 +74,7 @@ def prefer_longer(
     0     judge         0.75  4
     """
     check_options(confidence_level, n_resamples)
-    table = check(table)
+    table, by = _grouped(table, by)
     difference = table["length_model"] - table["length_reference"]
     if difference.isna().all():
         raise AnnotationError("at least one row with both lengths", column="length_model", found="none")
@@ -114,7 +118,7 @@ def prefer_lists(
     0        0.667  3
     """
     check_options(confidence_level, n_resamples)
-    table = check(table, require=["list_model", "list_reference"])
+    table, by = _grouped(table, by, "list_model", "list_reference")
     has = [_flags(table, column) for column in ("list_model", "list_reference")]
     lists = (has[0] - has[1]).replace(0, np.nan)
     return _preference(table, lists, by, method, confidence_level, n_resamples, rng)
@@ -162,7 +166,7 @@ def prefer_first(
     0        0.833  3
     """
     check_options(confidence_level, n_resamples)
-    table = check(table, require=["position"])
+    table, by = _grouped(table, by, "position")
     position = pd.to_numeric(table["position"], errors="coerce")
     bad = table["position"].notna() & ~position.isin([1, 2])
     if bad.any():
@@ -182,36 +186,41 @@ def _flags(table, column):
     return values
 
 
+def _grouped(table, by, *require):
+    """Return the checked table and the columns that make a group, none of them a column of a result."""
+    by = [by] if isinstance(by, str) else list(by)
+    if clash := set(by) & {*RESULT, *RESERVED}:
+        raise ValueError(f"by: found {min(clash)!r}, which is a column of the result; rename it first")
+    return check(table, require=[*by, *require]), by
+
+
 def _preference(table, side, by, method, confidence_level, n_resamples, rng, *, draws=False):
     """Estimate the share of judgements for the output that `side` names: 1 model, -1 reference."""
-    by = [by] if isinstance(by, str) else list(by)
     verdict = table["outcome"] - 0.5 if draws else np.sign(table["outcome"] - 0.5).replace(0, np.nan) / 2
-    chosen = table[by].assign(
-        instruction_id=table["instruction_id"],
-        n=table["n"],
-        outcome=(0.5 + side * verdict).to_numpy(),
-    )
-    rates = _rates(chosen, by, method, confidence_level, n_resamples, rng)
-    names = {"win_rate": "probability", "n_total": "n"}
-    columns = [*by, "probability", "standard_error", "ci_low", "ci_high", "n", "note"]
-    result = rates.rename(columns=names)[columns]
-    result["note"] = result["note"].str.replace("nothing was judged", "no judgement qualifies")
-    return result
+    share = (0.5 + side * verdict).to_numpy()
+    rates = _rates(table, "probability", share, by, method, confidence_level, n_resamples, rng)
+    rates["note"] = rates["note"].str.replace("nothing was judged", "no judgement qualifies")
+    return rates
 
 
-def _rates(rows, by, method, confidence_level, n_resamples, rng):
-    """Hand shares to `win_rate`: a number of its own keeps apart rows of one instruction."""
-    rows = rows.assign(repeat=np.arange(len(rows)))
-    if "model" not in rows:
-        rows["model"] = "any"
-    return win_rate(
-        rows,
-        by=by,
-        method=method,
-        confidence_level=confidence_level,
-        n_resamples=n_resamples,
-        rng=rng,
+def _rates(table, name, shares, by, method, confidence_level, n_resamples, rng):
+    """Hand the share of each row to `win_rate`, as if each were a judgement of its own.
+
+    Rows are told apart by a number, in the column that says which of several judgements a row is; groups
+    have names that no other column has, so that any column can make them.
+    """
+    groups = {c: c if c in ("model", "reference", "annotator") else f"group {c}" for c in by}
+    rows = table[by].rename(columns=groups)
+    rows = rows.assign(
+        instruction_id=table["instruction_id"], n=table["n"], outcome=shares, repeat=np.arange(len(rows))
     )
+    rows["model"] = rows.get("model", "any")
+    options = {"confidence_level": confidence_level, "n_resamples": n_resamples, "rng": rng}
+    rates = win_rate(rows, by=list(groups.values()), method=method, **options)
+    names = {inside: c for c, inside in groups.items()} | {"win_rate": name, "n_total": "n"}
+    return rates[
+        [*groups.values(), "win_rate", "standard_error", "ci_low", "ci_high", "n_total", "note"]
+    ].rename(columns=names)
 
 
 def response_curve(
@@ -275,56 +284,59 @@ def response_curve(
     check_options(confidence_level, n_resamples)
     if kind not in ("bins", "spline"):
         raise ValueError(f"kind: found {kind!r}, expected one of bins, spline")
-    by = [by] if isinstance(by, str) else list(by)
-    table = check(table, require=by)
-    parts = []
-    for key, group in table.groupby(by, observed=True, dropna=False, sort=True):
-        x = length_difference(group, scale=scale)
-        used = x.notna() & group["outcome"].notna()
-        rows = group.loc[used, ["instruction_id", "outcome", "n"]].assign(difference=x[used])
-        if rows.empty:
-            raise AnnotationError(
-                "at least one judgement with both lengths", column="length_model", found=f"none in {key}"
-            )
-        if kind == "bins":
-            curve = _binned(rows, n_bins, method, confidence_level, n_resamples, rng)
-        else:
-            curve = _spline(rows, df, n_points, confidence_level)
-        for name, value in zip(reversed(by), reversed(key), strict=True):
-            curve.insert(0, name, value)
-        parts.append(curve)
-    result = pd.concat(parts, ignore_index=True)
-    result.attrs = {
-        "kind": kind,
-        "scale": scale,
-        "confidence_level": confidence_level,
-        "unit": "instruction" if table["instruction_id"].notna().any() else "judgement (no instruction ids)",
-    }
+    table, by = _grouped(table, by)
+    table = table.assign(difference=length_difference(table, scale=scale, by=by))
+    used = table["difference"].notna() & table["outcome"].notna()
+    for key, some in used.groupby([table[c] for c in by], observed=True, dropna=False):
+        if not some.any():
+            expected = "at least one judgement with both lengths"
+            raise AnnotationError(expected, column="length_model", found=f"none in {key}")
+    rows = table[used].reset_index(drop=True)
     if kind == "bins":
-        result.attrs |= {"method": method, "n_resamples": n_resamples}
+        result = _binned(rows, by, n_bins, method, confidence_level, n_resamples, rng)
+    else:
+        result = _splines(rows, by, df, n_points, confidence_level)
+        unit = "instruction" if table["instruction_id"].notna().any() else "judgement (no instruction ids)"
+        result.attrs = settings(method="spline", unit=unit, confidence_level=confidence_level)
+    kept = ("method", "unit", "confidence_level", "n_resamples", "seed")
+    result.attrs = {"kind": kind, "scale": scale} | {k: result.attrs[k] for k in kept}
     return result
 
 
-def _binned(rows, n_bins, method, confidence_level, n_resamples, rng):
-    if not 1 <= n_bins <= len(rows):
-        raise ValueError(f"n_bins: found {n_bins!r}, expected 1 to the {len(rows)} judgements of a group")
-    bins = pd.qcut(rows["difference"], n_bins, labels=False, duplicates="drop")
-    rows = rows.assign(bin=bins.fillna(0).astype(int))
+def _binned(rows, by, n_bins, method, confidence_level, n_resamples, rng):
+    """Return the bins of all groups, which share resamples."""
+    groups = rows.groupby(by, observed=True, dropna=False, sort=True)
+    if not 1 <= n_bins <= groups.size().min():
+        found = f"n_bins: found {n_bins!r}, expected 1 to the {groups.size().min()} judgements of a group"
+        raise ValueError(found)
+    cut = groups["difference"].transform(lambda x: pd.qcut(x, n_bins, labels=False, duplicates="drop"))
+    rows = rows.assign(bin=cut.fillna(0).astype(int), sum=rows["difference"] * rows["n"])
+    keys = [*by, "bin"]
     rates = _rates(
-        rows.drop(columns="difference"), ["bin"], method, confidence_level, n_resamples, rng
-    ).set_index("bin")
-    weighted = rows.assign(sum=rows["difference"] * rows["n"])
-    inside = weighted.groupby("bin").agg(
-        sum=("sum", "sum"),
+        rows, "outcome", rows["outcome"].to_numpy(), keys, method, confidence_level, n_resamples, rng
+    )
+    inside = rows.groupby(keys, observed=True, dropna=False, sort=True).agg(
+        difference=("sum", "sum"),
         n=("n", "sum"),
         difference_low=("difference", "min"),
         difference_high=("difference", "max"),
     )
-    inside.insert(0, "difference", inside["sum"] / inside["n"])
-    kept = rates[["win_rate", "standard_error", "ci_low", "ci_high", "note"]]
-    curve = inside.drop(columns=["sum", "n"]).join(kept.rename(columns={"win_rate": "outcome"}))
-    curve.insert(curve.columns.get_loc("note"), "n", inside["n"])
-    return curve.reset_index(drop=True)
+    order = rates.groupby(keys, observed=True, dropna=False, sort=True).ngroup().argsort()
+    curve = rates.iloc[order].reset_index(drop=True).drop(columns="bin")
+    for place, name in enumerate(("difference", "difference_low", "difference_high"), len(by)):
+        values = inside[name] / inside["n"] if name == "difference" else inside[name]
+        curve.insert(place, name, values.to_numpy())
+    return curve
+
+
+def _splines(rows, by, df, n_points, confidence_level):
+    parts = []
+    for key, group in rows.groupby(by, observed=True, dropna=False, sort=True):
+        curve = _spline(group, df, n_points, confidence_level)
+        for name, value in zip(reversed(by), reversed(key), strict=True):
+            curve.insert(0, name, value)
+        parts.append(curve)
+    return pd.concat(parts, ignore_index=True)
 
 
 def _spline(rows, df, n_points, confidence_level):

@@ -14,6 +14,7 @@ way to debias automatic evaluators. arXiv:2404.04475.
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 
 import numpy as np
@@ -21,10 +22,11 @@ import pandas as pd
 from scipy.special import expit
 
 from . import _length_fit, _logistic, bootstrap
-from .annotations import AnnotationError, check
+from .annotations import AnnotationError, UndefinedWarning, check
 from .bootstrap import check_options
-from .difficulty import difficulty_of, length_feature
+from .difficulty import difficulty_of
 from .length_control_result import LengthControl, mean_sigmoid
+from .lengths import length_feature
 from .sources import load
 
 PUBLISHED_JUDGE = "weighted_alpaca_eval_gpt4_turbo"
@@ -71,12 +73,13 @@ def fit_length_control(
     difficulty : {"published", "joint"}, None or Series
         "published": AlpacaEval's, as rebuilt by `rebuild_difficulty`, for its 805 instructions.
         "joint": estimated from the table itself by marginal likelihood, with mean 0, sd 1 and a positive
-        sum of psi; warns below 20 models. None: no such term. A Series gives it by ``instruction_id``.
+        sum of psi; warns below 20 models, and takes no baselines, penalty or other method. None: no such
+        term. A Series gives it by ``instruction_id``.
     baselines : {"auto", "published", None}
         Whether AlpacaEval's two gamed baselines (2 x 805 pseudo-judgements, weight 0.1, without the
         constant) take part in each fit. "auto": with difficulty "published" only.
     feature : {"tanh", "clip", "log_ratio"}
-        How length enters; see `alpaca_analysis.difficulty.length_feature`.
+        How length enters; see `alpaca_analysis.lengths.length_feature`.
     penalty : float
         Strength of an L1 penalty, the inverse of the C of scikit-learn; 0 for none. Errors then hold for
         the terms it keeps.
@@ -101,11 +104,15 @@ def fit_length_control(
     ------
     AnnotationError
         Several references or annotators, no lengths, or an instruction whose difficulty is unknown.
+    ValueError
+        Difficulty "joint" with options that it does not take.
 
     Warns
     -----
     UserWarning
         Difficulty "joint" with fewer than 20 models.
+    UndefinedWarning
+        Where a value, an error or an interval is not defined.
 
     Notes
     -----
@@ -114,7 +121,9 @@ def fit_length_control(
     shows (see `specification_curve`). AlpacaEval's own ``lc_standard_error`` is the
     standard error of the mean prediction and leaves the fit out. Where a model always wins, or its
     lengths and wins separate, no finite maximum exists: a log-F(1, 1) prior on each coefficient then
-    gives a finite value and ``note`` says so.
+    gives a finite value and ``note`` says so; refits of resamples would show that prior alone, so a
+    bootstrap leaves the error NaN. Where length is collinear with the other terms (all differences are
+    one and the same, but not 0) nothing says what happens at equal length, and the value is NaN.
 
     Examples
     --------
@@ -130,8 +139,11 @@ def fit_length_control(
     """
     check_options(confidence_level, n_resamples)
     _check_options(baselines, method, penalty)
+    joint = isinstance(difficulty, str) and difficulty == "joint"
+    if joint:
+        _refuse_with_joint(baselines, method, penalty)
     table = _prepared(table, feature)
-    if isinstance(difficulty, str) and difficulty == "joint":
+    if joint:
         from .difficulty_joint import fit_joint
 
         return fit_joint(table, confidence_level=confidence_level, settings=_settings(table))
@@ -149,10 +161,11 @@ def fit_length_control(
         "penalty": penalty,
         "method": method,
         "confidence_level": confidence_level,
+        "unit": "instruction" if table["instruction_id"].notna().any() else "judgement (no instruction ids)",
         "n_resamples": None if method == "sandwich" else n_resamples,
         "seed": None if method == "sandwich" else bootstrap.seed_of(rng),
-        "unit": "instruction" if table["instruction_id"].notna().any() else "judgement (no instruction ids)",
     }
+    _warn_undefined(frame)
     d = table["d"].to_numpy() if "d" in table else np.zeros(len(table))
     points, code = np.unique(d, return_inverse=True)
     weight = np.bincount(code, table["n"])
@@ -168,6 +181,18 @@ def _check_options(baselines, method, penalty):
         raise ValueError(f"penalty: found {penalty!r}, expected a number >= 0")
     if penalty > 0 and method != "sandwich":
         raise ValueError("penalty: refits are not penalised; use method='sandwich'")
+
+
+def _refuse_with_joint(baselines, method, penalty):
+    """Raise where an option is given that the joint fit has no use for."""
+    given = {
+        "baselines": baselines not in ("auto", None),
+        "method": method != "sandwich",
+        "penalty": penalty > 0,
+    }
+    if any(given.values()):
+        names = ", ".join(name for name, is_given in given.items() if is_given)
+        raise ValueError(f"difficulty: 'joint' has a fit and an error of its own, which take no {names}")
 
 
 def _prepared(table, feature):
@@ -210,12 +235,15 @@ def _baseline_lengths(feature):
 
 def model_rows(table: pd.DataFrame, feature: str = "tanh") -> tuple[list[_length_fit.Rows], int]:
     """Return each model's arrays, and the number of instructions in all."""
-    codes, ids = pd.factorize(table["instruction_id"])
+    codes, ids = pd.factorize(table["instruction_id"], sort=True)  # the order of rows moves no resample
     near = {"tanh": np.tanh(_length_fit.NEAR), "clip": _length_fit.NEAR}.get(feature)
     x, y, n = (table[c].to_numpy(float) for c in ("x", "outcome", "n"))
     d = table["d"].to_numpy() if "d" in table else None
     out = []
-    for model, k in table.groupby("model", observed=True, sort=True).indices.items():
+    for model, members in sorted(table.groupby("model", observed=True).indices.items()):
+        k = np.asarray(members)
+        if not len(ids):
+            k = k[np.lexsort((n[k], y[k], x[k], *([] if d is None else [d[k]])))]
         judged, known = ~(np.isnan(x[k]) | np.isnan(y[k])), ~np.isnan(x[k])
         same = bool((x[k][judged] == 0).all() and (y[k][judged] == 0.5).all())
         out.append(
@@ -236,25 +264,34 @@ def model_rows(table: pd.DataFrame, feature: str = "tanh") -> tuple[list[_length
 
 def _estimates(all_rows, n_units, fixed, penalty, method, confidence_level, n_resamples, rng):
     """Return the result's frame, and the refits of a bootstrap."""
-    fits = _length_fit.estimates(all_rows, fixed, penalty=penalty, confidence_level=confidence_level)
+    found = _length_fit.estimates(
+        all_rows, fixed, penalty=penalty, method=method, confidence_level=confidence_level
+    )
     records = []
-    for rows, (record, _, _) in zip(all_rows, fits, strict=True):
+    for rows, estimate in zip(all_rows, found, strict=True):
         raw = np.average(rows.y[rows.judged], weights=rows.n[rows.judged])
-        records.append({"model": rows.model, "win_rate": raw, **record, "near_equal": rows.near})
+        records.append({"model": rows.model, "win_rate": raw, **estimate.record, "near_equal": rows.near})
     resamples = None
     if method != "sandwich":
-        starts, shares = [b for _, b, _ in fits], [s for _, _, s in fits]
-        drawn = _length_fit.resample(all_rows, starts, fixed, n_units, n_resamples=n_resamples, rng=rng)
-        for k, rows in enumerate(all_rows):
-            if not rows.own:
+        drawn = _length_fit.resample(all_rows, found, fixed, n_units, n_resamples=n_resamples, rng=rng)
+        for k, (rows, estimate) in enumerate(zip(all_rows, found, strict=True)):
+            if estimate.resampled:
                 records[k] |= _length_fit.bootstrap_interval(
-                    rows, records[k]["lc_win_rate"], shares[k], drawn[:, k], method, confidence_level
+                    rows, estimate, drawn[:, k], method, confidence_level
                 )
         resamples = pd.DataFrame(drawn, columns=[rows.model for rows in all_rows])
     frame = pd.DataFrame(records).sort_values(
         ["lc_win_rate", "model"], ascending=[False, True], ignore_index=True
     )
     return frame[[*COLUMNS, "near_equal"]], resamples
+
+
+def _warn_undefined(frame):
+    undefined = frame[frame["ci_low"].isna()]
+    if len(undefined):
+        names = ", ".join(undefined["model"].head(3))
+        more = f" and {len(undefined) - 3} more" if len(undefined) > 3 else ""
+        warnings.warn(f"{names}{more}: {undefined['note'].iloc[0]}", UndefinedWarning, stacklevel=3)
 
 
 def _settings(table):

@@ -15,8 +15,8 @@ import pandas as pd
 from scipy import stats
 
 from .annotations import AnnotationError
-from .bootstrap import check_options, covariance
-from .length_logistic import length_difference
+from .bootstrap import check_options, covariance, settings
+from .lengths import length_difference
 from .votes import VERDICTS, majority, match, mean_of_known, tally
 
 COLUMNS = (
@@ -141,7 +141,8 @@ def bias_beyond_humans(
     result = result.assign(
         ci_low=result["estimate"] - half, ci_high=result["estimate"] + half, pvalue=2 * stats.norm.sf(z)
     )[list(COLUMNS)]
-    result.attrs = {"scale": scale, "unit": "instruction", "confidence_level": confidence_level}
+    stated = settings(method="wald", unit="instruction", confidence_level=confidence_level)
+    result.attrs = {"scale": scale} | stated
     return result
 
 

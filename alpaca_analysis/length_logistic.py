@@ -14,56 +14,11 @@ import pandas as pd
 from scipy import special, stats
 
 from .annotations import AnnotationError, UndefinedWarning, all_identified, check
-from .bootstrap import check_options
+from .bootstrap import check_options, settings
+from .lengths import length_difference
 
-SCALES = ("characters", "log_ratio", "tanh")
 PLATEAU = 50  # log odds per standard deviation of a regressor: an error that no data give
 SEPARATED = "undefined: the predictors separate wins from losses"
-
-
-def length_difference(table: pd.DataFrame, *, scale: str = "characters") -> pd.Series:
-    """Return how much longer the model's output is than the reference's, row by row.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Judgements with ``length_model`` and ``length_reference``; for "tanh" the column
-        ``length_feature`` does where lengths are unknown.
-    scale : {"characters", "log_ratio", "tanh"}
-        The difference in characters; log((length_model + 1) / (length_reference + 1)); or
-        tanh(difference / s) with s the standard deviation (ddof = 1) of the difference over all rows
-        of the table, which is minus AlpacaEval's feature.
-
-    Returns
-    -------
-    Series
-        Named ``difference``, in the order of the table; NaN where unknown. All 0 with "tanh" where
-        every difference is the same.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> table = pd.DataFrame({"model": "m", "outcome": [1, 0], "length_model": [30, 10],
-    ...                       "length_reference": [10, 20]})
-    >>> length_difference(table).tolist()
-    [20.0, -10.0]
-    """
-    if scale not in SCALES:
-        raise ValueError(f"scale: found {scale!r}, expected one of {', '.join(SCALES)}")
-    known = {"length_model", "length_reference"} <= set(table.columns)
-    if not known or table["length_model"].isna().all():
-        if scale == "tanh" and "length_feature" in table:
-            return (-table["length_feature"].astype(float)).rename("difference")
-        hint = " (scale='tanh' can use 'length_feature')" if "length_feature" in table else ""
-        raise AnnotationError(f"lengths of both outputs{hint}", column="length_model", found="none")
-    if scale == "log_ratio":
-        lengths = table[["length_model", "length_reference"]].to_numpy(dtype=float) + 1
-        return pd.Series(np.log(lengths[:, 0] / lengths[:, 1]), table.index, name="difference")
-    difference = (table["length_model"] - table["length_reference"]).astype(float)
-    if scale == "tanh":
-        spread = difference.std()
-        difference = difference.div(spread).map(np.tanh) if spread > 0 else difference * 0.0
-    return difference.rename("difference")
 
 
 @dataclass(frozen=True)
@@ -247,11 +202,7 @@ def length_regression(
     by = [] if by is None else [by] if isinstance(by, str) else list(by)
     table = check(table, require=[*by, *controls])
     blocks = [key for key in ("model", "reference", "annotator") if table[key].notna().any()]
-    if scale == "tanh" and blocks:
-        grouped = table.groupby(blocks, observed=True, dropna=False, sort=False)
-        x = pd.concat([length_difference(rows, scale=scale) for _, rows in grouped]).sort_index()
-    else:
-        x = length_difference(table, scale=scale) / (100 if scale == "characters" else 1)
+    x = length_difference(table, scale=scale, by=blocks) / (100 if scale == "characters" else 1)
     used = x.notna() & table["outcome"].notna() & table[list(controls)].notna().all(axis=1)
     rows = table[used].assign(difference=x[used])
     if rows.empty:
@@ -274,9 +225,11 @@ def length_regression(
     result.attrs = {
         "scale": "100 characters" if scale == "characters" else scale,
         "controls": list(controls),
-        "confidence_level": confidence_level,
-        "unit": "instruction" if table["instruction_id"].notna().any() else "judgement (no instruction ids)",
-    }
+    } | settings(
+        method="wald",
+        unit="instruction" if table["instruction_id"].notna().any() else "judgement (no instruction ids)",
+        confidence_level=confidence_level,
+    )
     undefined = result[result["estimate"].isna()].drop_duplicates([*by, "note"])
     if len(undefined):
         names = ", ".join("/".join(map(str, row)) for row in undefined[by].head(3).to_numpy()) or "pooled fit"

@@ -9,10 +9,11 @@ import pandas as pd
 
 from .annotations import COLUMNS as TABLE
 from .annotations import check, select_models
-from .bootstrap import check_options
+from .bootstrap import check_options, settings
 from .length_control import fit_length_control
 
 FEATURES = ("tanh", "clip", "log_ratio")
+TEXTS = ("output_model", "output_reference")
 COLUMNS = (
     "model",
     "specification",
@@ -64,6 +65,11 @@ def specification_curve(
         instructions with |D/s| <= 0.25: where it is small, equal length is extrapolation); by model,
         AlpacaEval's specification first. The spread over specifications is not sampling error.
 
+    Raises
+    ------
+    AnnotationError
+        The texts of one side without those of the other.
+
     References
     ----------
     Simonsohn, U., Simmons, J. P., Nelson, L. D. (2020). Specification curve analysis. Nature Human
@@ -80,6 +86,8 @@ def specification_curve(
     if isinstance(difficulty, str) and difficulty != "published":
         raise ValueError(f"difficulty: found {difficulty!r}, expected 'published' or a Series")
     table = check(table)
+    if set(TEXTS) & set(table):
+        check(table, require=TEXTS)
     if models is not None:
         select_models(table, models)
         table = table[table["model"].isin(models)].reset_index(drop=True)
@@ -111,7 +119,9 @@ def specification_curve(
             )
     curve = pd.concat(parts).sort_values(["model", "order"], ignore_index=True)
     curve = curve[list(COLUMNS)]
-    curve.attrs = {"confidence_level": confidence_level, "n_specifications": len(parts)}
+    unit = parts[0].attrs["unit"]
+    stated = settings(method="sandwich", unit=unit, confidence_level=confidence_level)
+    curve.attrs = stated | {"n_specifications": len(parts)}
     return curve
 
 
@@ -122,7 +132,7 @@ def _label(feature, difficulty, baselines, penalty):
 
 def _features(table):
     """Yield each feature's name with the table whose lengths it takes."""
-    texts = table[["output_model", "output_reference"]] if "output_model" in table else None
+    texts = table[list(TEXTS)] if TEXTS[0] in table else None
     table = table[[c for c in (*TABLE, "repeat", "position", "length_feature", "difficulty") if c in table]]
     if table[["length_model", "length_reference"]].isna().all(axis=None):
         yield "tanh", table

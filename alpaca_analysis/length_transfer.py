@@ -9,8 +9,9 @@ from scipy.special import expit, logit
 
 from .annotations import AnnotationError, check, select_models
 from .bootstrap import check_options
-from .difficulty import difficulty_of, length_feature
+from .difficulty import difficulty_of
 from .length_control import fit_length_control
+from .lengths import length_feature
 from .winrates import win_rate
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import os
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -179,11 +180,24 @@ def audit(
         "n_judgements": int(table["n"][table["outcome"].notna()].sum()),
         "n_resamples": n_resamples,
         "seed": bootstrap.seed_of(rng),
-        "disagreements": list(attrs.get("disagreements", [])),
+        "disagreements": _from_common_folder(attrs.get("disagreements", []), attrs.get("files", [])),
         "skipped": skipped,
         "not_given": {k: why for k, why in NEEDS.items() if k not in results and k not in skipped},
     }
     return Audit(findings.collect(results, settings), results, settings)
+
+
+def _from_common_folder(disagreements, files):
+    """Return disagreements whose files are named from the folder that all files share, not from the root."""
+    folders = {os.path.dirname(entry["file"]) for entry in (*files, *disagreements)}
+    try:
+        common = os.path.commonpath(folders) if folders else ""
+    except ValueError:  # absolute and relative ones, or other drives
+        common = None
+    return [
+        d | {"file": Path(d["file"]).name if common is None else str(Path(d["file"]).relative_to(common))}
+        for d in disagreements
+    ]
 
 
 def _sections(table, humans, claims, options) -> dict[str, Callable[[], pd.DataFrame]]:
@@ -205,7 +219,7 @@ def _sections(table, humans, claims, options) -> dict[str, Callable[[], pd.DataF
     if {"list_model", "list_reference"} <= set(table.columns):
         sections["lists"] = lambda: _quiet(prefer_lists, named, **options)
     if humans is not None:
-        sections["agreement"] = lambda: _quiet(human_agreement, named, humans)
+        sections["agreement"] = lambda: _quiet(human_agreement, named, humans, **options)
     if claims is not None:
         sections["claims"] = lambda: _quiet(check_claims, claims, table, **options)
     return sections
@@ -247,7 +261,7 @@ def health(table: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         ``model``, ``n_judged``, ``n_missing``, ``n_draws``, ``n_not_text`` (outputs whose length is unknown
-        where others of the model are known), ``mean_length`` and ``mean_length_reference`` (characters),
+        where others of the same side are known), ``mean_length`` and ``mean_length_reference`` (characters),
         ``usual_length`` (the most frequent length), ``same_length`` and ``same_length_reference`` (the share
         of outputs that have the most frequent length, of the model and of the reference) and
         ``other_reference`` (the share of reference outputs whose length is not what it is for most models).
@@ -272,12 +286,12 @@ def _health_of(part):
     n, outcome = part["n"], part["outcome"]
     ours, theirs = part["length_model"], part["length_reference"]
     usual, same = _most_frequent(ours, n)
-    unknown = int(n[ours.isna()].sum() + n[theirs.isna()].sum())
+    unknown = sum(int(n[side.isna()].sum()) for side in (ours, theirs) if side.notna().any())
     return {
         "n_judged": int(n[outcome.notna()].sum()),
         "n_missing": int(n[outcome.isna()].sum()),
         "n_draws": int(n[outcome == 0.5].sum()),
-        "n_not_text": unknown if ours.notna().any() else 0,
+        "n_not_text": unknown,
         "mean_length": _mean(ours, n),
         "mean_length_reference": _mean(theirs, n),
         "usual_length": usual,

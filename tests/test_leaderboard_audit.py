@@ -357,3 +357,32 @@ def test_bad_calls(tmp_path):
     board = clean_board().assign(length_controlled_winrate=50.0)
     with pytest.raises(AnnotationError, match="columns 'psi' and 'theta'"):
         audit_leaderboard(board, coefficients=pd.DataFrame({"model": ["m"]}))
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_counts_stand_for_as_many_judgements(wrong):
+    counts = pd.DataFrame({"model": ["a", "b", "c"], "n_wins": [90, 50, 30], "n_losses": [10, 40, 60],
+                           "n_draws": [0, 10, 5], "n_asked": 100})  # fmt: skip
+    table = aa.from_counts(counts, reference="r", annotator="j").assign(length_model=[9.0] * 5 + [1] * 4)
+    rows = {row.model: np.repeat([1, 0, 0.5], [row.n_wins, row.n_losses, row.n_draws])
+            for row in counts.itertuples()}  # fmt: skip
+    board = counts.rename(columns={"n_losses": "n_wins_base"}).drop(columns="n_asked")
+    board["n_total"] = [len(y) for y in rows.values()]
+    board["win_rate"] = [100 * y.mean() for y in rows.values()]
+    board["standard_error"] = [100 * y.std(ddof=1) / np.sqrt(len(y)) for y in rows.values()]
+    board["discrete_win_rate"] = board["win_rate"]
+    board["avg_length"] = table.groupby("model", observed=True)[["length_model", "n"]].apply(
+        lambda t: np.average(t["length_model"], weights=t["n"])
+    ).to_numpy()  # fmt: skip
+    if wrong:
+        board.loc[1, ["n_wins", "n_wins_base"]] = [51, 39]
+    findings = audit_leaderboard(board, annotations=table)
+    assert found(findings[findings["check"].str.startswith("file")]) == (
+        {("b", "file: n_wins"), ("b", "file: n_wins_base")} if wrong else set()
+    )
+
+
+def test_models_that_always_win_have_figures_without_a_warning(files):
+    table = aa.read_annotations(files)
+    table.loc[table["model"] == "m1", "outcome"] = 1.0
+    assert audit_leaderboard(board_of(table), annotations=table).empty

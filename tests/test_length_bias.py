@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import alpaca_analysis as aa
-from alpaca_analysis.length_logistic import length_difference
+from alpaca_analysis.lengths import length_difference
 from alpaca_analysis.winrates import UndefinedWarning
 
 WORDS = "a plain answer "
@@ -226,3 +226,70 @@ def test_published_rows_recounted(alpaca_eval_v1):
     result = aa.prefer_longer(alpaca_eval_v1, n_resamples=999)
     assert_allclose(result["probability"], share, rtol=1e-12)
     assert result.loc[0, "n"] == kept.sum()
+
+
+FUNCTIONS = {"prefer_longer": {}, "prefer_first": {"position": 2}, "prefer_lists": {}}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("by", ["repeat", ["repeat", "model"], "dataset"])
+def test_any_column_makes_groups(table, name, by):
+    """Also the one that tells the judgements of a pair apart, as a group at a time shows."""
+    rows = table.assign(**FUNCTIONS[name], repeat=np.arange(len(table)) % 2, dataset="d")
+    rows["instruction_id"] += [f"-{k // 2}" for k in range(len(rows))]
+    result = getattr(aa, name)(rows, by=by, method="t")
+    first = [by] if isinstance(by, str) else by
+    assert result.columns[: len(first)].tolist() == first
+    assert len(result) == rows[first].drop_duplicates().shape[0]
+    for found in result.itertuples():
+        inside = rows[rows[first[0]] == getattr(found, first[0])]
+        alone = getattr(aa, name)(inside.assign(repeat=range(len(inside))), method="t").iloc[0]
+        assert_allclose([found.probability, found.ci_high], alone[["probability", "ci_high"]].astype(float))
+        assert found.n == alone["n"]
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, "response_curve"])
+def test_columns_that_cannot_make_groups_are_named(table, name):
+    rows = table.assign(position=2)
+    with pytest.raises(aa.AnnotationError, match="expected a column 'nowhere'"):
+        getattr(aa, name)(rows, by="nowhere")
+    with pytest.raises(ValueError, match="by: found 'n', which is a column of the result"):
+        getattr(aa, name)(rows, by=["model", "n"])
+
+
+def test_bins_of_each_group_are_pandas_bins(table):
+    rows = pd.concat([table, table.assign(model="k", outcome=1 - table["outcome"])], ignore_index=True)
+    rows["length_model"] += 100 * (rows["model"] == "k")
+    result = aa.response_curve(rows, by="model", n_bins=4, n_resamples=999)
+    judged = rows[rows["outcome"].notna()].assign(x=rows["length_model"] - rows["length_reference"])
+    assert result["model"].tolist() == ["k"] * 4 + ["m"] * 4
+    for model, group in judged.groupby("model"):
+        bins = group.groupby(pd.qcut(group["x"], 4, labels=False))
+        ours = result[result["model"] == model]
+        assert_allclose(ours["outcome"], bins["outcome"].mean(), rtol=1e-12)
+        assert_allclose(ours["difference"], bins["x"].mean(), rtol=1e-12)
+        assert_allclose(ours[["difference_low", "difference_high"]], bins["x"].agg(["min", "max"]))
+        assert ours["n"].tolist() == bins.size().tolist()
+        means = bins["outcome"].mean()
+        low, high = np.array([[_resampled(rows, q) for q in (0.025, 0.975)] for _, rows in bins]).T
+        assert_allclose(ours["ci_low"], low, atol=0.04)
+        assert_allclose(ours["ci_high"], high, atol=0.04)
+        assert ((ours["ci_low"] < means.to_numpy()) & (means.to_numpy() < ours["ci_high"])).all()
+
+
+def _resampled(rows, level, n_resamples=400):
+    """Return a quantile of the mean outcome over instructions drawn one by one."""
+    rng, by = np.random.default_rng(0), rows.groupby("instruction_id")["outcome"]
+    sums = by.agg(["sum", "size"]).to_numpy()
+    drawn = rng.integers(len(sums), size=(n_resamples, len(sums)))
+    return np.quantile(sums[drawn, 0].sum(axis=1) / sums[drawn, 1].sum(axis=1), level)
+
+
+@pytest.mark.parametrize(
+    ("options", "n_resamples"), [({"n_resamples": 99, "rng": 7}, 99), ({"kind": "spline"}, None)]
+)
+def test_curves_state_their_settings(table, options, n_resamples):
+    attrs = aa.response_curve(table, **options).attrs
+    assert set(aa.win_rate(table, method="t").attrs) - {"discrete", "stratify"} <= set(attrs)
+    assert (attrs["n_resamples"], attrs["seed"]) == (n_resamples, 7 if n_resamples else None)
+    assert (attrs["unit"], attrs["confidence_level"]) == ("instruction", 0.95)

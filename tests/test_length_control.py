@@ -14,6 +14,7 @@ from scipy.stats import norm, spearmanr
 from alpaca_analysis import AnnotationError, fit_length_control, load
 from alpaca_analysis.difficulty import length_feature, rebuild_difficulty
 from alpaca_analysis.length_control import BASELINE_WEIGHT, COLUMNS, _baselines
+from alpaca_analysis.winrates import UndefinedWarning
 
 
 def test_coefficients_equal_statsmodels():
@@ -452,7 +453,8 @@ def test_extrapolation_is_noted():
     table, difficulty = made_up(200, models=("a",))
     rng = np.random.default_rng(2)
     table["length_model"] = table["length_reference"] + 2000 + rng.integers(0, 900, 200)
-    note = fit_length_control(table, difficulty=difficulty).to_frame().loc[0, "note"]
+    with pytest.warns(UndefinedWarning, match="collinear"):  # tanh of what is so far from 0 is constant
+        note = fit_length_control(table, difficulty=difficulty).to_frame().loc[0, "note"]
     assert "extrapolated: 0.0 % of instructions near equal length" in note
 
 
@@ -610,12 +612,130 @@ def test_models_are_fitted_apart():
 
 
 def test_resamples_without_a_row_of_a_model_are_left_out():
-    table, difficulty = made_up(60)
+    table, _ = made_up(60)
     few = pd.concat([table[table["model"] == "a"].iloc[:3], table[table["model"] == "b"]])
-    few.iloc[:3, few.columns.get_loc("outcome")] = [1.0, 0.0, 0.5]
-    result = fit_length_control(few, difficulty=difficulty, method="percentile", n_resamples=300)
+    few.iloc[:3, few.columns.get_loc("outcome")] = [0.6, 0.4, 0.5]
+    result = fit_length_control(few, difficulty=None, method="percentile", n_resamples=300)
     frame = result.to_frame().set_index("model")
     empty = result.resamples["a"].isna().mean()
     assert 0 < empty < 0.2  # (1 - 3/60)^60 = 0.046
     assert np.isfinite(frame[["standard_error", "ci_low", "ci_high"]].to_numpy()).all()
-    assert "separated" in frame.loc["a", "note"]
+    assert "separated" not in frame.loc["a", "note"]
+
+
+BOOTSTRAPS = ("bca", "percentile")
+BOUNDS = ["ci_low", "ci_high"]
+
+
+def _one(table, **options):
+    with pytest.warns(UndefinedWarning, match=r"a.*: .*undefined"):
+        return fit_length_control(table, **{"difficulty": None, "n_resamples": 50} | options).to_frame()
+
+
+@pytest.mark.parametrize("method", ["sandwich", *BOOTSTRAPS])
+def test_outcomes_that_do_not_vary_have_no_interval(method):
+    table, _ = made_up(60, models=("a",))
+    row = _one(table.assign(outcome=0.5), method=method).iloc[0]
+    assert row[["lc_win_rate", "standard_error"]].tolist() == [0.5, pytest.approx(0, abs=1e-12)]
+    assert row[BOUNDS].isna().all()
+    assert row["note"] == "interval undefined: all outcomes are equal"
+
+
+@pytest.mark.parametrize("method", BOOTSTRAPS)
+@pytest.mark.parametrize("wins", ["always", "where longer"])
+def test_refits_of_separated_data_give_no_error(method, wins):
+    table, _ = made_up(60, models=("a",))
+    longer = (table["length_model"] > table["length_reference"]).astype(float)
+    row = _one(table.assign(outcome=1.0 if wins == "always" else longer), method=method).iloc[0]
+    assert row[["standard_error", *BOUNDS]].isna().all()
+    assert 0 < row["lc_win_rate"] < 1
+    assert "error undefined" in row["note"]
+    assert "separated" in row["note"]
+
+
+@pytest.mark.parametrize("method", ["sandwich", *BOOTSTRAPS])
+def test_one_instruction_has_no_error(method):
+    ids = load("instruction_difficulty")["instruction_id"].to_numpy()
+    table, _ = made_up(4, models=("a",))
+    table = table.assign(instruction_id=ids[0], repeat=range(4), outcome=[1, 0.5, 0, 1])
+    row = _one(table, difficulty="published", method=method).iloc[0]  # baselines identify its fit
+    assert row[["standard_error", *BOUNDS]].isna().all()
+    assert 0 < row["lc_win_rate"] < 1
+    assert row["note"].startswith("error undefined: fewer than two units")
+    row = _one(table.iloc[[0]], method=method).iloc[0]
+    assert row[["lc_win_rate", "standard_error", *BOUNDS, "phi", "psi", "theta"]].isna().all()
+
+
+@pytest.mark.parametrize("method", ["sandwich", *BOOTSTRAPS])
+def test_lengths_that_always_differ_alike_are_collinear_not_separated(method):
+    table, difficulty = made_up(60)
+    rows = table["model"] == "a"
+    table.loc[rows, "length_model"] = table.loc[rows, "length_reference"] + 40
+    frame = _one(table, difficulty=difficulty, method=method).set_index("model")
+    assert frame.loc["a", ["lc_win_rate", "standard_error", *BOUNDS, "theta"]].isna().all()
+    assert frame.loc["a", "note"].startswith("undefined: length is collinear")
+    assert "separated" not in frame.loc["a", "note"]
+    assert 0 < frame.loc["b", "ci_low"] < frame.loc["b", "lc_win_rate"] < frame.loc["b", "ci_high"] < 1
+    with pytest.warns(UndefinedWarning):
+        result = fit_length_control(table, difficulty=difficulty)
+    assert np.isnan(result.win_rate("a", "b"))
+
+
+@pytest.mark.parametrize("method", ["sandwich", *BOOTSTRAPS])
+def test_outputs_as_long_as_the_references_keep_their_raw_win_rate(method):
+    """Nothing is controlled then: the win rate is the mean outcome, its error that of a mean."""
+    table, _ = made_up(400, models=("a",))
+    table["length_model"] = table["length_reference"]
+    row = fit_length_control(table, difficulty=None, method=method, n_resamples=400).to_frame().iloc[0]
+    assert row["lc_win_rate"] == pytest.approx(table["outcome"].mean(), abs=1e-9)
+    assert row["standard_error"] == pytest.approx(
+        table["outcome"].sem(), rel=0.1 if method != "sandwich" else 0.01
+    )
+    assert row["note"].startswith("all outputs as long")
+
+
+@pytest.mark.parametrize("method", ["sandwich", "bca"])
+def test_terms_that_tell_nothing_apart_are_no_separation(method):
+    """A difficulty that is the same for all leaves the value what it is without."""
+    table, difficulty = made_up(200, models=("a",))
+    options = {"method": method, "n_resamples": 60}
+    same = fit_length_control(table, difficulty=difficulty * 0 + 2, **options).to_frame().iloc[0]
+    without = fit_length_control(table, difficulty=None, **options).to_frame().iloc[0]
+    for column in ("lc_win_rate", "standard_error", *BOUNDS):
+        assert same[column] == pytest.approx(without[column], abs=1e-7)
+    assert same["note"] == "collinear: terms that the data do not tell apart share a coefficient"
+
+
+@pytest.mark.parametrize("method", BOOTSTRAPS)
+@pytest.mark.parametrize("known", [True, False])
+def test_row_order_moves_no_refit(method, known):
+    table, difficulty = made_up(60)
+    if not known:
+        table, difficulty = table.drop(columns="instruction_id"), None
+    mixed = table.sample(frac=1, random_state=5)
+    mixed["model"] = pd.Categorical(mixed["model"], ["b", "a"])
+    options = {"difficulty": difficulty, "method": method, "n_resamples": 40}
+    one, two = (fit_length_control(t, **options).to_frame() for t in (table, mixed))
+    pd.testing.assert_frame_equal(one, two, check_exact=False, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"method": "bca"}, {"baselines": "published"}, {"penalty": 50.0}, {"penalty": 1, "method": "bca"}],
+)
+def test_joint_difficulties_refuse_what_they_cannot_take(options):
+    table, _ = made_up(30, models=("a", "b", "c"))
+    name = next(iter(options))
+    with pytest.raises(ValueError, match=f"difficulty: 'joint' .* take no .*{name}|penalty: refits"):
+        fit_length_control(table, difficulty="joint", **options)
+
+
+def test_settings_are_those_of_a_win_rate():
+    table, difficulty = made_up(30)
+    settings = fit_length_control(table, difficulty=difficulty).settings
+    assert {"method", "unit", "confidence_level", "n_resamples", "seed"} <= set(settings)
+    assert (settings["n_resamples"], settings["seed"]) == (None, None)
+    options = {"difficulty": difficulty, "method": "percentile", "n_resamples": 9}
+    assert fit_length_control(table, rng=4, **options).settings["seed"] == 4
+    given = np.random.default_rng(4)
+    assert fit_length_control(table, rng=given, **options).to_frame().attrs["seed"] == "generator"

@@ -62,3 +62,22 @@ def test_bad_input_is_named():
         specification_curve(load("alpaca_eval_v1_cells"), models=["gpt-4"])
     with pytest.raises(ValueError, match="difficulty: found 'joint'"):
         specification_curve(load("alpaca_eval_v1_cells"), difficulty="joint")
+
+
+@pytest.mark.parametrize("missing", ["output_model", "output_reference"])
+def test_texts_of_one_side_alone_are_named(missing):
+    table, difficulty = made_up(30)
+    table = table.assign(output_model="a b", output_reference="a b c").drop(columns=missing)
+    with pytest.raises(AnnotationError, match=f"expected a column '{missing}'"):
+        specification_curve(table, difficulty=difficulty)
+
+
+def test_settings_are_stated():
+    found = specification_curve(load("alpaca_eval_v1_cells"), models=["gpt4"], confidence_level=0.9)
+    assert {k: found.attrs[k] for k in ("method", "confidence_level", "n_resamples", "seed")} == {
+        "method": "sandwich",
+        "confidence_level": 0.9,
+        "n_resamples": None,
+        "seed": None,
+    }
+    assert found.attrs["unit"].startswith("judgement")

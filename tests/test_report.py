@@ -405,3 +405,43 @@ def test_annotation_files_are_audited_and_the_adversarial_ones_are_named(mirror)
         assert (suspect["severity"] == "high").all()
         named |= set(suspect["model"])
     assert named == adversarial
+
+
+def test_seed_and_resamples_reach_the_agreement_with_people(fair):
+    rng = np.random.default_rng(0)
+    people = [fair.assign(annotator=name, outcome=rng.integers(0, 2, N) * 1.0) for name in "pqr"]
+    found = [
+        audit(fair, humans=pd.concat(people), n_resamples=50, rng=seed).results["agreement"]
+        for seed in (1, 2)
+    ]
+    assert [frame.attrs["n_resamples"] for frame in found] == [50, 50]
+    assert [frame.attrs["seed"] for frame in found] == [1, 2]
+    assert not np.allclose(found[0][["ci_low", "ci_high"]], found[1][["ci_low", "ci_high"]])
+
+
+@pytest.mark.parametrize("absent", ["length_reference", "length_model"])
+def test_lengths_of_a_side_nobody_gave_are_not_called_no_text(fair, absent):
+    assert health(fair.drop(columns=absent))["n_not_text"].tolist() == [0]
+    other = ({"length_reference", "length_model"} - {absent}).pop()
+    some = fair.drop(columns=absent).astype({other: float})
+    some.loc[:2, other] = np.nan
+    assert health(some)["n_not_text"].tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("files", "shown"),
+    [
+        (["/home/me/results/m/j/a.json", "/home/me/results/k/j/a.json"], "m/j/a.json"),
+        (["/home/me/a.json"], "a.json"),
+        (["/home/me/a.json", "other/b.json"], "a.json"),
+        (["results/m/a.json", "results/k/a.json"], "m/a.json"),
+    ],
+)
+def test_files_are_named_from_their_common_folder(fair, files, shown):
+    """Where somebody keeps their files is not the reader's business."""
+    fair.attrs["files"] = [{"file": file} for file in files]
+    fair.attrs["disagreements"] = [{"file": files[0], "column": "model", "folder": "m", "in_file": "example"}]
+    result = audit(fair, **QUICK)
+    assert result.to_frame().loc[0, "evidence"] == shown
+    assert result.settings["disagreements"][0]["file"] == shown
+    assert fair.attrs["disagreements"][0]["file"] == files[0]

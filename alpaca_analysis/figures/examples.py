@@ -12,7 +12,7 @@ import pandas as pd
 
 import alpaca_analysis as aa
 from alpaca_analysis import figures
-from alpaca_analysis.length_logistic import length_difference
+from alpaca_analysis.lengths import length_difference
 
 
 @functools.cache
