@@ -59,8 +59,9 @@ def human_agreement(
         Seed of the bootstrap.
     on : sequence of str, optional
         Further columns to match by. By default ``idx`` where both tables have it, and ``repeat`` where
-        both hold the same values and several people share them (it then numbers comparisons, else the
-        judgements of one annotator). Tables of counts are matched by these alone.
+        each of its values belongs to one pair only and several people share it: it then numbers
+        comparisons, else the judgements of one annotator. Tables of counts are matched by these alone.
+        ``.attrs["on"]`` says which were taken.
 
     Returns
     -------
@@ -241,15 +242,14 @@ def _notes(out, matched: Votes):
 
 def settings(matched: Votes, scoring, method, confidence_level, n_resamples, rng):
     """Return what a result says of how it was computed."""
-    by_count = matched.items["instruction_id"].isna().all()
-    return {
+    resampled = None if method == "t" else n_resamples
+    common = bootstrap.settings(
+        method=method, unit=matched.unit, confidence_level=confidence_level, n_resamples=resampled, rng=rng
+    )
+    return common | {
         "scoring": scoring,
         "ties": "expectation over a random choice",
-        "method": method,
-        "unit": "pair (no instruction ids)" if by_count else "instruction",
-        "confidence_level": confidence_level,
-        "n_resamples": None if method == "t" else n_resamples,
-        "seed": None if method == "t" else bootstrap.seed_of(rng),
+        "on": list(matched.on),
     }
 
 

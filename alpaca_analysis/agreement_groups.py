@@ -49,8 +49,9 @@ def agreement_by(
     -------
     DataFrame
         Column `by`, ``annotator``, ``agreement``, ``standard_error``, ``ci_low``, ``ci_high``, ``n``,
-        ``note``, in the order of the groups. Where people are unanimous their own row is 1 by
-        construction, so ``humans`` is left out by unanimity.
+        ``n_unknown`` (further pairs that this annotator is scored on, whose group is not known and which
+        no row holds), ``note``, in the order of the groups. Where people are unanimous their own row is 1
+        by construction, so ``humans`` is left out by unanimity.
 
     Examples
     --------
@@ -72,6 +73,8 @@ def agreement_by(
     scores = pair_scores(matched, scoring, remaining)
     if by == "unanimity":
         scores.pop(HUMANS)
+    weight = matched.items["n"].to_numpy() * group.isna().to_numpy()
+    unknown = {name: int(weight @ ~np.isnan(given)) for name, given in scores.items()}
     generator, parts, sizes = np.random.default_rng(rng), [], []
     for level in group.cat.categories:
         inside = (group == level).to_numpy()
@@ -79,12 +82,13 @@ def agreement_by(
             part = {name: given[inside] for name, given in scores.items()}
             out = mean_scores(matched.items[inside], part, method, confidence_level, n_resamples, generator)
             out.insert(0, by, level)
+            out.insert(out.columns.get_loc("n") + 1, "n_unknown", out["annotator"].map(unknown))
             parts.append(out)
             sizes += [_n_units(matched.items[inside], one) for one in part.values()]
     if not parts:
         raise AnnotationError("a known value on at least one pair, found none", column=by)
     result = pd.concat(parts, ignore_index=True)
-    result["note"] = _notes(result, sizes)
+    result["note"] = _notes(result, sizes, matched.unit)
     result.attrs = settings(matched, scoring, method, confidence_level, n_resamples, rng)
     return result
 
@@ -96,9 +100,9 @@ def _n_units(items, scores):
     return items.loc[known, "instruction_id"].nunique()
 
 
-def _notes(result, sizes):
+def _notes(result, sizes, unit):
     few = [
-        f"only {n} instructions: interval not to be relied on" if n < FEW else note
+        f"only {n} {unit.split()[0]}s: interval not to be relied on" if n < FEW else note
         for n, note in zip(sizes, result["note"], strict=True)
     ]
     return np.where(result["ci_low"].isna(), "interval undefined: too few or equal scores", few)
@@ -181,6 +185,6 @@ def agreement_by_majority(
             parts.append(out)
             sizes += [_n_units(matched.items, one) for one in scores.values()]
     result = pd.concat(parts, ignore_index=True)
-    result["note"] = _notes(result, sizes)
+    result["note"] = _notes(result, sizes, matched.unit)
     result.attrs = settings(matched, scoring, method, confidence_level, n_resamples, rng)
     return result

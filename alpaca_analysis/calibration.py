@@ -14,6 +14,8 @@ from . import bootstrap, votes
 from .annotations import AnnotationError, UndefinedWarning, check
 from .winrates import refuse_mixed
 
+UNLABELLED = "undefined: no judged pair with a label"
+
 
 def calibrated_win_rate(
     table: pd.DataFrame,
@@ -42,7 +44,8 @@ def calibrated_win_rate(
     humans : DataFrame
         Judgements by one or more people of some of the pairs, matched as for `human_agreement`.
     by : str or sequence of str
-        Columns of `table` that make a group; each group gets one estimate.
+        Columns of `table` that make a group; each group gets one estimate, NaN where nobody labelled
+        any of it.
     weight : float, optional
         A lambda in [0, 1] chosen beforehand; by default the one of least variance.
     confidence_level : float
@@ -67,7 +70,7 @@ def calibrated_win_rate(
     Warns
     -----
     UndefinedWarning
-        A group with fewer than two labelled instructions.
+        A group with fewer than two labelled instructions, or whose labels are all equal.
 
     References
     ----------
@@ -93,24 +96,26 @@ def calibrated_win_rate(
     by = [by] if isinstance(by, str) else list(by)
     if weight is not None and not 0 <= weight <= 1:
         raise ValueError(f"weight: found {weight!r}, expected a number in [0, 1] or None")
-    parts = []
-    for key, pilot in _pilots(table, humans, by, on):
-        row = dict(zip(by, key, strict=True)) | pilot.estimate(weight, confidence_level)
-        parts.append(pd.DataFrame([row]))
-    result = pd.concat(parts, ignore_index=True)
-    order = ["win_rate", *by], [False] + [True] * len(by)
-    result = result.sort_values(*order[:1], ascending=order[1], kind="stable", ignore_index=True)
-    result.attrs = {
-        "method": "prediction-powered, t",
-        "unit": "instruction",
-        "confidence_level": confidence_level,
-        "weight": "least variance" if weight is None else weight,
-    }
-    undefined = result[result["ci_low"].isna()]
-    if len(undefined):
-        name = "/".join(map(str, undefined[by].iloc[0]))
-        warnings.warn(f"{name}: {undefined['note'].iloc[0]}", UndefinedWarning, stacklevel=2)
+    found, pilots = _pilots(table, humans, by, on)
+    rows = [
+        dict(zip(by, key, strict=True)) | pilot.estimate(weight, confidence_level) for key, pilot in pilots
+    ]
+    result = pd.DataFrame(rows).sort_values(
+        ["win_rate", *by], ascending=[False] + [True] * len(by), kind="stable", ignore_index=True
+    )
+    result.attrs = bootstrap.settings(
+        method="prediction-powered, t", unit=found["unit"], confidence_level=confidence_level
+    ) | {"weight": "least variance" if weight is None else weight, "on": found["on"]}
+    _warn(result, result["ci_low"].isna(), by)
     return result
+
+
+def _warn(result, undefined, by):
+    groups = result.loc[undefined, [*by, "note"]].drop_duplicates()
+    if len(groups):
+        name = "/".join(map(str, groups[by].iloc[0]))
+        more = f" (and {len(groups) - 1} more)" if len(groups) > 1 else ""
+        warnings.warn(f"{name}: {groups['note'].iloc[0]}{more}", UndefinedWarning, stacklevel=3)
 
 
 def label_budget(
@@ -148,13 +153,19 @@ def label_budget(
     DataFrame
         `by` columns, ``n_labels``, ``standard_error`` and ``half_width`` with the judge's help,
         ``human_standard_error`` and ``human_half_width`` without, ``equivalent_labels`` (how many labels
-        alone would do the same), ``correlation`` (r), ``n_pilot`` (labels at hand). They are estimates:
-        a pilot of 50 labels knows r to about 0.1.
+        alone would do the same), ``correlation`` (r), ``n_pilot`` (labels at hand), ``note`` (why a group
+        has NaN: too few labels, or all equal; r below 0 gives no help). They are estimates: a pilot of 50
+        labels knows r to about 0.1.
 
     Raises
     ------
     AnnotationError
-        More labels than judged pairs, or a group with fewer than two labelled instructions.
+        More labels than judged pairs, or no labelled pair at all.
+
+    Warns
+    -----
+    UndefinedWarning
+        A group with fewer than two labelled instructions, or whose labels are all equal.
 
     Examples
     --------
@@ -174,17 +185,17 @@ def label_budget(
     bootstrap.check_options(confidence_level)
     by = [by] if isinstance(by, str) else list(by)
     z, parts = stats.norm.ppf((1 + confidence_level) / 2), []
-    for key, pilot in _pilots(table, humans, by, on):
+    found, pilots = _pilots(table, humans, by, on)
+    for key, pilot in pilots:
         judged = pilot.n_judged if n_judged is None else n_judged
         wanted = _default_labels(judged) if n_labels is None else np.asarray(list(n_labels))
         if (wanted > judged).any() or (wanted < 1).any():
             expected = f"from 1 to {judged} labels, as many as pairs are judged"
             raise AnnotationError(expected, column="n_labels", found=wanted.tolist())
-        variance, r = pilot.label_variance()
-        if np.isnan(variance):
-            raise AnnotationError("two instructions with labels as pilot", source="humans", found=list(key))
+        variance, r, note = pilot.label_variance()
         alone = np.sqrt(variance / wanted)
-        helped = alone * np.sqrt(1 - r**2 * (1 - wanted / judged))
+        # A judge that contradicts people gets no weight, see `calibrated_win_rate`.
+        helped = alone * np.sqrt(1 - np.nan_to_num(max(r, 0.0)) ** 2 * (1 - wanted / judged))
         parts.append(
             pd.DataFrame(
                 {
@@ -197,11 +208,15 @@ def label_budget(
                     "equivalent_labels": wanted * alone**2 / np.where(helped > 0, helped**2, np.nan),
                     "correlation": r,
                     "n_pilot": pilot.n_labelled,
+                    "note": note,
                 }
             )
         )
     result = pd.concat(parts, ignore_index=True)
-    result.attrs = {"unit": "instruction", "confidence_level": confidence_level, "weight": "least variance"}
+    result.attrs = bootstrap.settings(
+        method="prediction-powered, normal quantile", unit=found["unit"], confidence_level=confidence_level
+    ) | {"weight": "least variance", "on": found["on"]}
+    _warn(result, result["half_width"].isna(), by)
     return result
 
 
@@ -230,16 +245,29 @@ class _Pilot:
         pair = np.column_stack([shares[:, 0], np.nan_to_num(shares[:, 2]) - shares[:, 1]])
         return bootstrap.covariance(pair, self.units.counts, self.labelled.astype(np.int64))
 
-    def label_variance(self) -> tuple[float, float]:
-        """Return the variance of one label and its correlation with the judge, clustered."""
+    def label_variance(self) -> tuple[float, float, str]:
+        """Return the variance of one label, its correlation with the judge, clustered, and a note."""
+        if not self.n_labelled:
+            return np.nan, np.nan, UNLABELLED
         inside = self.labelled
+        if self.units.counts[inside].sum() < 2:
+            return np.nan, np.nan, "undefined: fewer than two instructions with labels"
         shares = bootstrap.influence(self.units)[inside][:, :2]
         spread = bootstrap.covariance(shares, self.units.counts[inside])
-        scale = np.sqrt(spread[0, 0] * spread[1, 1])
-        r = spread[0, 1] / scale if scale > 0 else 0.0
-        return float(spread[0, 0] * self.n_labelled), float(r)
+        people, judge = np.diag(spread) > 1e-24
+        if not people:
+            return np.nan, np.nan, "undefined: all labels of the pilot are equal"
+        r = spread[0, 1] / np.sqrt(spread[0, 0] * spread[1, 1]) if judge else np.nan
+        note = (
+            "" if judge else "correlation undefined: the judge says the same of every labelled pair; no help"
+        )
+        if r < 0:
+            note = "the judge contradicts people: no help"
+        return float(spread[0, 0] * self.n_labelled), float(r), note
 
     def estimate(self, weight, confidence_level) -> dict:
+        if not self.n_labelled:
+            return self._row(np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, UNLABELLED)
         people, judge_labelled, judge_other = self.units.estimate
         sizes = [int(self.units.counts[chosen].sum()) for chosen in (self.labelled, ~self.labelled)]
         note, error, variance = "", np.nan, np.nan
@@ -266,6 +294,9 @@ class _Pilot:
             note = "interval undefined: all outcomes are equal"
         else:
             note = "error undefined: fewer than two instructions with labels, or one without"
+        return self._row(value, error, low, high, weight, people, human_error, note)
+
+    def _row(self, value, error, low, high, weight, people, human_error, note):
         return {
             "win_rate": float(value),
             "standard_error": error,
@@ -283,47 +314,57 @@ class _Pilot:
 
 
 def _pilots(table, humans, by, on):
-    """Yield each group of `by` with what its estimate needs."""
-    checked = check(table, source="table", require=by)
-    refuse_mixed(checked, by)
+    """Return the settings of the match, and each group of `by` with what its estimate needs."""
+    table = check(table, source="table", require=by)
+    refuse_mixed(table, by)
     matched = votes.match(table, humans, on=on, unvoted=True)
     if len(matched.judges) > 1:
         raise AnnotationError(
             "one judge; call once for each", column="annotator", found=", ".join(matched.judges)
         )
-    judge = votes.mean_of_known(next(iter(matched.judges.values())))
-    people = votes.mean_of_known(matched.voters.to_numpy())
-    judged, labelled = ~np.isnan(judge), ~np.isnan(people)
-    n = matched.items["n"].to_numpy()
-    columns = np.column_stack(
-        [
-            np.where(judged & labelled, people, np.nan),
-            np.where(judged & labelled, judge, np.nan),
-            np.where(judged & ~labelled, judge, np.nan),
-        ]
+    # A pair may be in several groups, and in some from the other side: the rows of the judge decide.
+    grouped = table.groupby(by, observed=True, dropna=False, sort=True)
+    known, n = table["outcome"].notna(), table["n"]
+    rows = pd.DataFrame(
+        {
+            "group": grouped.ngroup(),
+            "item": matched.place,
+            "turned": matched.turned,
+            "won": (table["outcome"] * n).where(known, 0.0),
+            "known": n.where(known, 0),
+        }
     )
-    found = False
-    groups = matched.items.groupby(by, observed=True, dropna=False, sort=True).indices
-    for key, members in groups.items():
-        inside = np.zeros(len(n), dtype=bool)
-        inside[members] = True
-        both = inside & judged & labelled
-        if not both.any():
-            continue
-        found = True
-        used = inside & judged
-        units = votes.clustered(matched.items[used], columns[used])
-        yield (
-            key if isinstance(key, tuple) else (key,),
-            _Pilot(
-                units,
-                float(judge[used] @ n[used] / n[used].sum()),
-                int(n[both].sum()),
-                int(n[used].sum()),
-                int(n[inside & labelled & ~judged].sum()),
-            ),
-        )
-    if not found:
+    pairs = rows.groupby(["group", "item", "turned"], as_index=False).sum()
+    judge = (pairs["won"] / pairs["known"].where(pairs["known"] > 0)).to_numpy()
+    people = votes.mean_of_known(matched.voters.to_numpy())[pairs["item"]]
+    people = np.where(pairs["turned"], 1 - people, people)
+    if np.isnan(judge + people).all():
         raise AnnotationError(
             "a pair with a verdict of the judge and of a person, found none", source="humans"
         )
+    items = matched.items.iloc[pairs["item"]]
+    members = pairs.groupby("group").indices
+    keys = grouped.size().reset_index()[by].itertuples(index=False, name=None)
+    pilots = [
+        (key, _pilot(items.iloc[members[k]], judge[members[k]], people[members[k]]))
+        for k, key in enumerate(keys)
+    ]
+    return {"unit": matched.unit, "on": list(matched.on)}, pilots
+
+
+def _pilot(items, judge, people):
+    judged, labelled, n = ~np.isnan(judge), ~np.isnan(people), items["n"].to_numpy()
+    columns = np.column_stack(
+        [
+            np.where(labelled, people, np.nan),
+            np.where(labelled, judge, np.nan),
+            np.where(labelled, np.nan, judge),
+        ]
+    )
+    return _Pilot(
+        votes.clustered(items[judged], columns[judged]),
+        float(judge[judged] @ n[judged] / n[judged].sum()) if judged.any() else np.nan,
+        int(n[judged & labelled].sum()),
+        int(n[judged].sum()),
+        int(n[labelled & ~judged].sum()),
+    )

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from . import bootstrap, votes
-from .agreement import matched_votes
+from .agreement import matched_votes, settings
 from .annotations import AnnotationError, UndefinedWarning
 
 LEVELS = ("nominal", "ordinal", "interval")
@@ -108,7 +108,13 @@ def krippendorff_alpha(
             "note": note,
         }
     )
-    result.attrs = {"method": "percentile", "unit": "instruction", "n_resamples": n_resamples}
+    result.attrs = bootstrap.settings(
+        method="percentile",
+        unit=matched.unit,
+        confidence_level=confidence_level,
+        n_resamples=n_resamples,
+        rng=rng,
+    ) | {"level": level, "on": list(matched.on)}
     if note:
         warnings.warn(f"alpha: {note}", UndefinedWarning, stacklevel=2)
     return result
@@ -202,13 +208,13 @@ def agreement_ceiling(
     matched = votes.match(humans, humans, on=on)
     counts, weight = matched.counts, matched.items["n"].to_numpy()
     grid, mixture = _vote_distribution(counts, weight)
-    rng, rows = np.random.default_rng(rng), []
+    generator, rows = np.random.default_rng(rng), []
     for size in range(1, int(counts.sum(axis=1).max()) + 1):
         best = _best_score(votes.majority(counts, size), scoring)
         pair = np.column_stack([_split_score(counts, size, scoring), best])
         units = votes.clustered(matched.items, pair)
         estimate, _, low, high = bootstrap.interval(
-            units, confidence_level=confidence_level, n_resamples=n_resamples, rng=rng
+            units, confidence_level=confidence_level, n_resamples=n_resamples, rng=generator
         )
         rows.append(
             {
@@ -222,7 +228,7 @@ def agreement_ceiling(
             }
         )
     result = pd.DataFrame(rows)
-    result.attrs = {"scoring": scoring, "method": "bca", "unit": "instruction", "n_resamples": n_resamples}
+    result.attrs = settings(matched, scoring, "bca", confidence_level, n_resamples, rng)
     return result
 
 
@@ -323,7 +329,9 @@ def confusion(table: pd.DataFrame, humans: pd.DataFrame, *, on: Sequence[str] | 
                 }
             )
         )
-    return pd.concat(parts, ignore_index=True)
+    result = pd.concat(parts, ignore_index=True)
+    result.attrs = {"unit": matched.unit, "on": list(matched.on)}
+    return result
 
 
 def alternative_test(
@@ -389,12 +397,9 @@ def alternative_test(
     result = pd.concat(
         [_replace(matched, name, epsilon, scoring, q) for name in matched.judges], ignore_index=True
     )
-    result.attrs = {
+    result.attrs = settings(matched, scoring, "t", None, None, None) | {
         "epsilon": epsilon,
         "q": q,
-        "scoring": scoring,
-        "method": "t",
-        "unit": "instruction",
         "correction": "Benjamini-Yekutieli",
     }
     return result
@@ -442,9 +447,9 @@ def _advantage(matched, judge, person, both, epsilon):
     elif size > 1:
         pvalue, note = float(difference[0] >= epsilon), "no variation: decided without a test"
     else:
-        pvalue, note = np.nan, "undefined: fewer than two instructions"
+        pvalue, note = np.nan, f"undefined: fewer than two {matched.unit.split()[0]}s"
     if size < 30 and not note:
-        note = "fewer than 30 instructions: the t-test is rough"
+        note = f"fewer than 30 {matched.unit.split()[0]}s: the t-test is rough"
     return {
         "advantage": rho_judge,
         "human_advantage": rho_human,

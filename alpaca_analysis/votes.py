@@ -83,12 +83,27 @@ class Votes:
         Outcomes given by each judge, NaN where there is none.
     unmatched : dict of str to int
         Pairs that a judge judged and no human did.
+    on : tuple of str
+        Columns that told comparisons of one pair apart.
+    place : ndarray of int of shape (n_rows of the judges' table,)
+        Which of `items` each row is about; -1 where none is.
+    turned : ndarray of bool of the same shape
+        Whether the row has the sides the other way round.
     """
 
     items: pd.DataFrame
     voters: pd.DataFrame
     judges: dict[str, np.ndarray]
     unmatched: dict[str, int]
+    on: tuple[str, ...]
+    place: np.ndarray
+    turned: np.ndarray
+
+    @property
+    def unit(self) -> str:
+        """Return what is resampled."""
+        by_count = self.items["instruction_id"].isna().all()
+        return "pair (no instruction ids)" if by_count else "instruction"
 
     @property
     def counts(self) -> np.ndarray:
@@ -120,10 +135,12 @@ def match(
         Judgements by one or more people; verdicts only (0, 0.5 or 1).
     on : sequence of str, optional
         Columns that tell comparisons apart beyond instruction and models. By default ``idx`` where both
-        tables have it, and ``repeat`` where it numbers comparisons rather than one annotator's
-        judgements: several people share its values, and both tables hold the same ones for every pair
-        that they share. Where there are no instructions, as in tables of counts, these alone identify
-        the pair, and ``n`` says how many pairs a row stands for.
+        tables have it, and ``repeat`` where both have it and it numbers comparisons, as PandaLM's does:
+        each of its values belongs to one pair only, and several people share it. Values that come back
+        from pair to pair (0, 1, ...) number the judgements of one annotator; where they number
+        comparisons, say ``on=["repeat"]``. Rows left out change nothing of this. Where there are no
+        instructions, as in tables of counts, these columns alone identify the pair, and ``n`` says how
+        many pairs a row stands for.
     unvoted : bool
         Keep also the pairs that no person judged.
 
@@ -164,7 +181,7 @@ def match(
     rows["outcome"] = np.where(turn, 1 - rows["outcome"], rows["outcome"])
     lengths = rows[["length_model", "length_reference"]].to_numpy()
     rows[["length_model", "length_reference"]] = np.where(turn[:, None], lengths[:, ::-1], lengths)
-    return _align(rows, item, first, by_count, unvoted)
+    return _align(rows, item, first, turn, tuple(on), unvoted)
 
 
 def _check_verdicts(humans):
@@ -185,11 +202,9 @@ def _comparison_columns(rows, both):
     found = ["idx"] if "idx" in both else []
     if "repeat" in both:
         pair = rows.groupby(["instruction_id", "low", "high", *found], dropna=False).ngroup()
-        sides = rows["side"].groupby(pair).transform("nunique")
-        shared = rows[sides == 2]
-        each = shared.groupby([pair[sides == 2], "repeat"], dropna=False)
+        holders = pair.groupby(rows["repeat"], dropna=False).nunique()
         people = rows[rows["side"] == "humans"].groupby([pair, "repeat"], dropna=False)["annotator"]
-        if (each["side"].nunique() == 2).all() and people.nunique().max() > 1:
+        if (holders == 1).all() and people.nunique().max() > 1:
             found.append("repeat")
     return found
 
@@ -205,7 +220,8 @@ def _stack(table, humans):
     return pd.concat([parts[0][shared + extra], parts[1][shared]], ignore_index=True)
 
 
-def _align(rows, item, first, by_count, unvoted):
+def _align(rows, item, first, turn, on, unvoted):
+    by_count = rows["instruction_id"].isna().all()
     human = (rows["side"] == "humans").to_numpy()
     voted = np.zeros(len(first), dtype=bool)
     voted[item[human & rows["outcome"].notna().to_numpy()]] = True
@@ -234,7 +250,7 @@ def _align(rows, item, first, by_count, unvoted):
             voters[str(name)] = columns[:, 0]
         else:
             voters |= {f"{name} {k + 1}": columns[:, k] for k in range(columns.shape[1])}
-    return Votes(items, pd.DataFrame(voters), judges, unmatched)
+    return Votes(items, pd.DataFrame(voters), judges, unmatched, on, code[~human], turn[~human])
 
 
 def _columns(rows, code, size, by_count):

@@ -410,6 +410,7 @@ def test_results_say_how_they_were_computed():
     said_all = {
         "scoring": "zero_one", "ties": "expectation over a random choice", "method": "bca",
         "unit": "instruction", "confidence_level": 0.95, "n_resamples": 9999, "seed": 0,
+        "on": [],
     }  # fmt: skip
     result = human_agreement(table, humans)
     assert result.attrs == said_all | {"against": "the majority of all people"}
@@ -688,3 +689,69 @@ def test_files_of_the_publishers_shape_load_with_one_call(mirror, tmp_path, monk
     votes = pairs[["annotator1", "annotator2", "annotator3"]].replace({0: 0.5, 1: 0, 2: 1}).to_numpy(float)
     expected = brute_force(verdict - 1, votes.tolist(), "zero_one")["judge"]
     assert_allclose(row(found, "longest")["agreement"], expected)
+
+
+# What tells comparisons apart, unknown groups, units --------------------------------------------------
+
+
+def judging_twice(rng, annotator):
+    return pd.concat(
+        [said(rng.integers(0, 2, 100), annotator, repeat=k) for k in range(2)], ignore_index=True
+    )
+
+
+def test_one_row_less_does_not_change_what_repeat_means():
+    """A judge and three people judge 100 pairs twice: 100 pairs, whether or not a row is missing."""
+    rng = np.random.default_rng(0)
+    judge = judging_twice(rng, "judge")
+    humans = pd.concat([judging_twice(rng, f"p{k}") for k in range(3)])
+    whole = human_agreement(judge, humans, **QUICK)
+    less = human_agreement(judge.iloc[:-1], humans.iloc[1:], **QUICK)
+    assert whole.attrs["on"] == less.attrs["on"] == []
+    for result in (whole, less):
+        assert row(result, "judge")["n"] == 100
+    twice = judge.pivot(index="instruction_id", columns="repeat", values="outcome")
+    assert_allclose(row(whole, "judge")["variance"], (twice[0] != twice[1]).mean())
+    asked = human_agreement(judge, humans, on=["repeat"], **QUICK)
+    assert asked.attrs["on"] == ["repeat"]
+    assert row(asked, "judge")["n"] == 200
+
+
+def test_numbers_of_comparisons_stay_in_the_key_when_rows_are_missing():
+    """As PandaLM: each number belongs to one pair, and some pairs have several."""
+    rng = np.random.default_rng(1)
+    base = {"instruction_id": [f"i{k // 2}" for k in range(60)], "repeat": np.arange(60)}
+    table = said(rng.integers(0, 2, 60)).assign(**base)
+    humans = pd.concat([said(rng.integers(0, 2, 60), f"p{k}").assign(**base) for k in range(3)])
+    for rows in (table, table.iloc[7:]):
+        result = human_agreement(rows, humans, **QUICK)
+        assert result.attrs["on"] == ["repeat"]
+        assert row(result, "judge")["n"] == len(rows)
+
+
+@small
+@pytest.mark.parametrize("by", ["length_difference", "dataset", "unanimity"])
+def test_pairs_of_unknown_group_are_counted(by):
+    lengths = np.where(np.arange(100) < 40, np.nan, 3.0 * np.arange(100))
+    sources = pd.Series(["x"] * 30 + [None] * 70)
+    table = said([1, 0] * 50, length_model=lengths, length_reference=0, dataset=sources)
+    table.loc[99, "outcome"] = np.nan
+    humans = pd.concat([said([1] * 100, "p"), said([1] * 95, "q")])
+    result = agreement_by(table, humans, by=by, **QUICK).set_index("annotator")
+    expected = {"length_difference": 40, "dataset": 69, "unanimity": 4}[by]
+    assert result.loc[["judge"], "n_unknown"].unique().tolist() == [expected]
+    assert result.loc[["judge"], "n"].sum() + expected == 99
+    if by == "dataset":
+        assert result.loc["humans", ["n", "n_unknown"]].tolist() == [30, 65]
+
+
+@small
+def test_counts_are_pairs_in_every_note_and_setting():
+    table = from_patterns(
+        pd.DataFrame({"p": [1, 0, 1], "q": [1, 0, 0], "judge": [1.0, 1, 0], "n": [5, 4, 3]})
+    )
+    human = table["annotator"].isin(["p", "q"])
+    grown = agreement_by_majority(table[~human], table[human], rng=2, n_resamples=9)
+    assert "only 12 pairs" in grown["note"].iloc[0]
+    said = grown.attrs
+    assert (said["unit"], said["on"], said["seed"]) == ("pair (no instruction ids)", ["idx"], 2)

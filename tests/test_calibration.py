@@ -5,7 +5,13 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from alpaca_analysis import AnnotationError, calibrated_win_rate, label_budget, read_annotations
+from alpaca_analysis import (
+    AnnotationError,
+    calibrated_win_rate,
+    from_patterns,
+    label_budget,
+    read_annotations,
+)
 from alpaca_analysis.winrates import UndefinedWarning
 
 
@@ -152,6 +158,93 @@ def test_pandalm_pairs_of_models(mirror):
     apart = [abs(r.win_rate - truth[r.model, r.reference]) / r.standard_error for r in found.itertuples()]
     assert np.sqrt(np.mean(np.square(apart))) < 2
     assert (found["n_labelled"] < found["n_judged"]).all()
+
+
+# Groups that must not vanish ------------------------------------------------------------------------
+
+
+def three_models(seed=0):
+    rng = np.random.default_rng(seed)
+    parts = [rows(rng.integers(0, 2, 60), "judge").assign(model=m, n=1) for m in ("m1", "m2", "m3")]
+    table = pd.concat(parts, ignore_index=True).drop(columns="repeat")
+    labels = table.assign(annotator="p", outcome=np.where(rng.random(180) < 0.8, table["outcome"], 0.5))
+    return table, labels[labels["instruction_id"].astype(int) < 20]
+
+
+def test_a_model_without_labels_stays():
+    table, labels = three_models()
+    labels = labels[labels["model"] != "m3"]
+    with pytest.warns(UndefinedWarning, match="m3: undefined: no judged pair with a label"):
+        found = calibrated_win_rate(table, labels)
+    assert sorted(found["model"]) == ["m1", "m2", "m3"]
+    last = found.iloc[2]
+    assert last["model"] == "m3"
+    assert last[["win_rate", "standard_error", "ci_low", "ci_high", "human_win_rate"]].isna().all()
+    assert_allclose(last["judge_win_rate"], table.loc[table["model"] == "m3", "outcome"].mean())
+    assert last[["n_labelled", "n_judged"]].tolist() == [0, 60]
+    with pytest.warns(UndefinedWarning, match="m3"):
+        plan = label_budget(table, labels, n_labels=[20]).set_index("model")
+    assert np.isnan(plan.loc["m3", "half_width"])
+    assert (plan["half_width"].isna() == (plan["note"] != "")).all()
+
+
+def test_both_sides_of_a_pair_are_groups_of_their_own():
+    """A against B and B against A on the same instructions, judged apart: as if each were alone."""
+    rng = np.random.default_rng(1)
+    there = rows(rng.integers(0, 2, 60), "judge").assign(model="A", reference="B")
+    back = there.assign(model="B", reference="A", outcome=rng.integers(0, 2, 60).astype(float))
+    labels = rows(rng.integers(0, 2, 30), "p").assign(model="A", reference="B")
+    by = ["model", "reference"]
+    alone = pd.concat([calibrated_win_rate(side, labels, by=by) for side in (there, back)]).set_index("model")
+    for table in (pd.concat([there, back]), pd.concat([back, there[::-1]])):
+        found = calibrated_win_rate(table, labels, by=by).set_index("model")
+        pd.testing.assert_frame_equal(found.sort_index(), alone, check_exact=False)
+    assert alone["n_judged"].tolist() == [60, 60]
+    assert_allclose(alone.loc["B", "human_win_rate"], 1 - labels["outcome"].mean())
+    assert sorted(label_budget(table, labels, by=by)["model"].unique()) == ["A", "B"]
+
+
+def test_a_pair_shown_in_both_orders_is_in_both_groups():
+    table, labels = three_models()
+    one = table[table["model"] == "m1"]
+    both = pd.concat([one.assign(position=1), one.assign(position=2, outcome=1 - one["outcome"])])
+    found = calibrated_win_rate(both, labels, by="position").set_index("position")
+    assert_allclose(found.loc[1, "judge_win_rate"], one["outcome"].mean())
+    assert_allclose(found["judge_win_rate"].sum(), 1)
+
+
+def test_a_pilot_that_cannot_say_gives_no_plan():
+    table, labels = three_models()
+    table = table[table["model"] == "m1"]
+    for pilot, note in (
+        (labels[labels["model"] == "m1"].head(10).assign(outcome=1.0), "all labels of the pilot are equal"),
+        (labels.head(1), "fewer than two instructions"),
+    ):
+        with pytest.warns(UndefinedWarning, match=note):
+            plan = label_budget(table, pilot, n_labels=[20, 50])
+        widths = ["standard_error", "half_width", "human_half_width", "equivalent_labels", "correlation"]
+        assert plan[widths].isna().all(axis=None)
+
+
+def test_a_judge_that_contradicts_people_or_never_varies_is_no_help():
+    judge, labels, _ = simulate(np.random.default_rng(2), 400, 100)
+    for outcome, note in ((1 - judge["outcome"], "contradicts"), (1.0, "says the same")):
+        plan = label_budget(judge.assign(outcome=outcome), labels, n_labels=[100])
+        assert_allclose(plan["half_width"], plan["human_half_width"])
+        assert_allclose(plan["equivalent_labels"], 100)
+        assert note in plan.loc[0, "note"]
+
+
+def test_counts_are_pairs_and_settings_are_stated():
+    frame = pd.DataFrame({"p": [1, 0, np.nan, np.nan], "judge": [1.0, 1, 0, 1], "n": [20, 10, 40, 30]})
+    table = from_patterns(frame)
+    judge, labels = (table[table["annotator"] == who] for who in ("judge", "p"))
+    found = calibrated_win_rate(judge, labels)
+    assert found.loc[0, ["n_labelled", "n_judged"]].tolist() == [30, 100]
+    assert_allclose(found.loc[0, "human_win_rate"], 2 / 3)
+    for result in (found, label_budget(judge, labels)):
+        assert result.attrs["unit"] == "pair (no instruction ids)"
+        assert {"method", "confidence_level", "n_resamples", "seed"} <= set(result.attrs)
 
 
 @pytest.mark.simulation

@@ -10,7 +10,9 @@ from alpaca_analysis import (
     agreement_ceiling,
     alternative_test,
     confusion,
+    from_patterns,
     krippendorff_alpha,
+    load,
     read_annotations,
 )
 from alpaca_analysis.reliability import _coincidences, _resampled_alpha
@@ -240,3 +242,23 @@ def test_alternative_test_on_little_data():
     assert found["n"].tolist() == [3, 3, 2]
     with pytest.raises(AnnotationError, match="two people"):
         alternative_test(said([1, 0]), people([1, 0]))
+
+
+def test_counts_are_pairs_and_settings_are_stated():
+    """Without instructions every result says so; PandaLM's alpha is then too sure of itself."""
+    table = from_patterns(load("pandalm_counts"))
+    human = table["annotator"].astype(str).str.startswith("human")
+    judges, humans = table[~human], table[human]
+    options = {"n_resamples": 99, "rng": 5}
+    results = {
+        "alpha": (krippendorff_alpha(humans, **options), "percentile", 5),
+        "ceiling": (agreement_ceiling(humans, **options), "bca", 5),
+        "test": (alternative_test(judges, humans), "t", None),
+    }
+    for result, method, seed in results.values():
+        said = result.attrs
+        assert said["unit"] == "pair (no instruction ids)"
+        assert (said["method"], said["seed"]) == (method, seed)
+        assert said["on"] == ["idx"]
+        assert {"confidence_level", "n_resamples"} <= set(said)
+    assert confusion(judges, humans).attrs["unit"] == "pair (no instruction ids)"
