@@ -259,6 +259,26 @@ def standard_error(units: Units) -> np.ndarray:
     return out
 
 
+def undefined_errors(units: Units) -> np.ndarray:
+    """Return for every column why its standard error is undefined, and "" where it is defined.
+
+    Examples
+    --------
+    >>> units = Units(np.ones((3, 1)), np.ones((3, 1)), strata=np.array([0, 0, 1]))
+    >>> undefined_errors(units).tolist()
+    ['a stratum of one unit has no variance within']
+    """
+    strata = np.zeros(len(units.y), dtype=np.int64) if units.strata is None else units.strata
+    reasons = np.full(units.y.shape[1], "", dtype=object)
+    for k, used in enumerate((units.m > 0).T):
+        sizes = np.bincount(strata[used], units.counts[used])
+        if (sizes == 1).any():
+            reasons[k] = "a stratum of one unit has no variance within"
+        if sizes.sum() < 2:
+            reasons[k] = "fewer than two units"
+    return reasons
+
+
 def jackknife(units: Units) -> np.ndarray:
     """Return theta without one unit of each row, of shape (n_units, n_columns)."""
     counts = units.counts

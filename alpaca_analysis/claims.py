@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -117,10 +119,15 @@ def _check_range(n_range):
     return int(low), int(high)
 
 
-def _rounds_to(half_wins, n, printed):
-    """Whether half_wins / 2 of n judgements are printed so, whichever way a half is rounded."""
-    units, decimals = _parse(printed)
-    return abs(100 * 10**decimals * half_wins - 2 * n * units) <= n
+def rounds_to(value: Fraction, printed: Decimal) -> bool:
+    """Tell whether a value is printed so, whichever way a half is rounded; exact arithmetic.
+
+    Examples
+    --------
+    >>> rounds_to(Fraction(1, 8), Decimal("0.12")), rounds_to(Fraction(1, 8), Decimal("0.13"))
+    (True, True)
+    """
+    return abs(value - Fraction(printed)) <= Fraction(10) ** printed.as_tuple().exponent / 2
 
 
 def _truncates_to(half_wins, n, printed):
@@ -243,7 +250,8 @@ def _check_one(claim, rates, n_range):
 
 
 def _judge(half_wins, n, printed, possible, span):
-    if _rounds_to(half_wins, n, printed):
+    units, decimals = _parse(printed)
+    if rounds_to(Fraction(50 * half_wins, n), Decimal(units).scaleb(-decimals)):
         return REPRODUCED, ""
     value = f"{100 * half_wins / (2 * n):.4f} from {half_wins / 2:g} of {n}"
     if not possible:
@@ -268,6 +276,8 @@ def check_first(
 
     The verdict is about the order of the recomputed win rates. Whether that order is more than noise
     is said by the difference to the runner-up (or to the leader, if another model leads) and its interval.
+    Win rates and ranks rest on all judgements of each model; the difference, as in `compare`, on the
+    instructions that both share, and ``note`` says how many were left out.
 
     Parameters
     ----------
@@ -310,10 +320,13 @@ def check_first(
     rival = str(rates.drop(model).idxmax())
     rank = int((rates > rates[model]).sum()) + 1
     row = compare(table, model, rival, confidence_level=confidence_level)
-    clear = row["ci_low"].iloc[0] > 0 or row["ci_high"].iloc[0] < 0
-    note = (
-        "" if clear else f"the interval of the difference to {rival} contains 0: the order is not established"
-    )
+    low, high = row.loc[0, ["ci_low", "ci_high"]]
+    doubt = f"the difference to {rival} has no interval" if np.isnan(low) else ""
+    if low <= 0 <= high:
+        doubt = f"the interval of the difference to {rival} contains 0"
+    left, n = row.loc[0, ["n_unshared", "n"]]
+    basis = left and f"difference on {n} shared instructions, rank on all: {left} of only one model left out"
+    note = "; ".join(filter(None, [doubt and f"{doubt}: the order is not established", basis]))
     out = pd.DataFrame([{"model": model, "rank": rank, "n_models": len(others) + 1, "rival": rival}])
     out = pd.concat(
         [out, row[["difference", "standard_error", "ci_low", "ci_high", "pvalue", "paired"]]], axis=1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from scipy import stats
 
 from . import bootstrap
 from .annotations import AnnotationError, UndefinedWarning
+from .claims import rounds_to
 from .coefficients import check_method, coefficient, resampled
 from .correlation import align, fisher_interval, percentiles
 
@@ -248,11 +250,11 @@ def check_correlation(
     a, b = points["x"].to_numpy(), points["y"].to_numpy()
     r = coefficient(a[None], b[None], method)[0]
     low, high = fisher_interval(r, len(points), method, confidence_level)
-    agrees = _rounds_to(r**power, value)
+    agrees = _agrees(r**power, value)
     could = agrees
     if reading_error > 0 and not agrees:
         shift = np.random.default_rng(rng).uniform(-reading_error, reading_error, (2, n_draws, len(points)))
-        could = any(_rounds_to(v, value) for v in coefficient(a + shift[0], b + shift[1], method) ** power)
+        could = any(_agrees(v, value) for v in coefficient(a + shift[0], b + shift[1], method) ** power)
     if power == 2:
         low, high = sorted((low**2, high**2)) if low * high > 0 else (0.0, max(low**2, high**2))
     row = [printed, r**power, agrees, could, low, high, len(points)]
@@ -274,8 +276,6 @@ def _decimal(printed) -> Decimal:
         raise AnnotationError("a number as printed, as text", source="printed", found=printed) from None
 
 
-def _rounds_to(value, printed: Decimal) -> bool:
-    if not np.isfinite(value):
-        return False
-    exact = Decimal(float(round(value, 12)).__repr__())
-    return any(exact.quantize(printed, rounding=rule) == printed for rule in (ROUND_HALF_UP, ROUND_HALF_EVEN))
+def _agrees(value, printed):
+    """Tell whether a coefficient is printed so; what is left of rounding in binary is no difference."""
+    return bool(np.isfinite(value)) and rounds_to(Fraction(repr(float(round(value, 12)))), printed)

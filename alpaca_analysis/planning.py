@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
 from . import bootstrap
-from .annotations import AnnotationError
+from .annotations import AnnotationError, UndefinedWarning
 from .comparisons import compare, pair_of
 from .rankings import JointEstimates, joint_win_rates, simultaneous_critical_value
 
@@ -216,7 +217,7 @@ class OrderPlan:
     ----------
     n_needed : float
         Instructions at which all neighbouring pairs are shown to differ, all at once, with
-        probability `power`; inf where two models are tied.
+        probability `power`; inf where two models are tied, NaN where one has too few judgements.
     n : int
         Instructions now.
     n_neighbours_ordered : int
@@ -229,6 +230,8 @@ class OrderPlan:
         One row per neighbouring pair, best first: ``model_a``, ``model_b``, ``difference``,
         ``standard_error``, ``n_needed`` (this pair alone with the simultaneous critical value),
         ``n_needed_alone`` (were it the only comparison ever made), ``note``.
+    settings : dict
+        Method, unit, level, resamples, seed; also the ``.attrs`` of the pairs.
     """
 
     n_needed: float
@@ -238,6 +241,7 @@ class OrderPlan:
     power: float
     confidence_level: float
     pairs: pd.DataFrame
+    settings: dict = field(repr=False)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the neighbouring pairs."""
@@ -282,6 +286,11 @@ def plan_order(
     OrderPlan
         Prints as a sentence; ``.to_frame()`` gives the neighbouring pairs.
 
+    Warns
+    -----
+    UndefinedWarning
+        Where a model has too few judgements to be tested; the plan is then NaN.
+
     Notes
     -----
     The observed gaps stand in for the true ones, and the smallest gaps of a long list are small by
@@ -304,7 +313,8 @@ def plan_order(
     critical = simultaneous_critical_value(joint, confidence_level=confidence_level)
     pairs, needed = _neighbours(joint, critical, z_power, confidence_level)
     n = int(joint.n.max())
-    factor = _whole_order(joint, pairs, critical, power) if np.isfinite(needed).all() else math.inf
+    # NaN, where a difference is undefined, counts for more than inf, a tie
+    factor = _whole_order(joint, pairs, critical, power) if np.isfinite(needed).all() else needed.max()
     names = np.array(joint.models, dtype=object)
     first, second = pairs
     difference, error = joint.difference[first, second], joint.difference_error[first, second]
@@ -317,18 +327,39 @@ def plan_order(
             "standard_error": error,
             "n_needed": np.ceil(n * needed),
             "n_needed_alone": np.ceil(n * alone),
-            "note": np.where(np.isinf(needed), "tied: no number of instructions shows an order", ""),
+            "note": [_note(joint, j, k, f) for j, k, f in zip(first, second, needed, strict=True)],
         }
     )
+    frame.attrs = {
+        "method": "single-step max-t on the joint bootstrap",
+        "unit": "instruction" if joint.shared.any() else "judgement (no instruction ids)",
+        "confidence_level": confidence_level,
+        "power": power,
+        "n_resamples": n_resamples,
+        "seed": bootstrap.seed_of(rng),
+    }
+    if np.isnan(factor):
+        unknown = frame[frame["n_needed"].isna()].iloc[0]
+        names = f"{unknown['model_a']} and {unknown['model_b']}"
+        warnings.warn(f"{names}: {unknown['note']}", UndefinedWarning, stacklevel=2)
     return OrderPlan(
-        n_needed=math.inf if math.isinf(factor) else float(math.ceil(n * factor)),
+        n_needed=float(np.ceil(n * factor)),
         n=n,
         n_neighbours_ordered=int((difference > critical * error).sum()),
         critical_value=critical,
         power=power,
         confidence_level=confidence_level,
         pairs=frame,
+        settings=frame.attrs,
     )
+
+
+def _note(joint, j, k, factor):
+    if np.isnan(factor):
+        return "undefined: " + "; ".join(
+            f"{joint.models[i]}: {joint.untested[i]}" for i in (j, k) if joint.untested[i]
+        )
+    return "tied: no number of instructions shows an order" if np.isinf(factor) else ""
 
 
 def _neighbours(joint: JointEstimates, critical, z_power, confidence_level):
@@ -341,7 +372,8 @@ def _neighbours(joint: JointEstimates, critical, z_power, confidence_level):
 def _factor(difference, error, z):
     """Return how many times the present data make difference / error reach z."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where((difference > 0) & (error > 0), (z * error / difference) ** 2, np.inf)
+        factor = np.where((difference > 0) & (error > 0), (z * error / difference) ** 2, np.inf)
+        return np.where(np.isnan(error), np.nan, factor)
 
 
 def _whole_order(joint, pairs, critical, power):

@@ -16,10 +16,15 @@ from scipy import stats
 from . import bootstrap
 from .annotations import AnnotationError, UndefinedWarning, check
 from .blocks import blocks_of
+from .comparisons import degrees_of_freedom
 from .winrates import refuse_mixed
 
 TOGETHER = "jointly, by instruction"
 APART = "independently of each other: no shared instructions"
+# A model is in no test if more than this share of resamples holds no judgement of it: fewer than about
+# ten units of many.
+MISSED = 1e-4
+UNRANKED = "shown neither better nor worse than any: "
 
 
 @dataclass(frozen=True)
@@ -38,10 +43,12 @@ class JointEstimates:
         Standard error of every difference; 0 or NaN where the data show no variation.
     df : ndarray of shape (p, p)
         Degrees of freedom of the t-test of each difference; inf for the normal.
-    paired : ndarray of bool of shape (p, p)
-        Whether two models share instructions.
+    shared : ndarray of shape (p, p)
+        Instructions that two models share; 0 where they are drawn independently.
     n : ndarray of shape (p,)
         Units (instructions, or judgements without one) behind each estimate.
+    untested : ndarray of str of shape (p,)
+        Why a model can be in no test, and "" where it can.
     """
 
     models: list[str]
@@ -49,8 +56,9 @@ class JointEstimates:
     resamples: np.ndarray
     difference_error: np.ndarray
     df: np.ndarray
-    paired: np.ndarray
+    shared: np.ndarray
     n: np.ndarray
+    untested: np.ndarray
 
     @property
     def difference(self) -> np.ndarray:
@@ -75,7 +83,11 @@ def joint_win_rates(
     """Return the win rates of all models with their joint bootstrap.
 
     Models judged on shared instructions are resampled together, which keeps their pairing. Models
-    that share none, as all do in a table of counts, are drawn independently.
+    that share none, as all do in a table of counts, are drawn independently. The estimate of a model
+    rests on all its judged instructions, shared or not.
+
+    A resample without a judgement of a model says nothing of it: its own estimate stands there. Where
+    more than `MISSED` of resamples are so, or the error of a model is undefined, so are its differences.
 
     Parameters
     ----------
@@ -114,6 +126,7 @@ def joint_win_rates(
         raise AnnotationError("at least one usable judgement of each model", column="outcome", found=found)
     p = len(models)
     covariance, shared, sizes = np.zeros((p, p)), np.zeros((p, p)), np.empty(p)
+    untested = np.empty(p, dtype=object)
     draws, start = [], 0
     for block in blocks:
         units, inside = block.units, slice(start, start + len(block.groups))
@@ -121,32 +134,51 @@ def joint_win_rates(
         sizes[inside] = units.counts @ used
         if table["instruction_id"].notna().any():
             shared[inside, inside] = used.T @ used
-        covariance[inside, inside] = bootstrap.covariance(
-            bootstrap.influence(units), units.counts, units.strata
-        )
-        draws.append(bootstrap.resample(units, n_resamples=n_resamples, rng=rng).T)
+        covariance[inside, inside] = _covariance(units)
+        untested[inside] = _untested(units, sizes[inside])
+        drawn = bootstrap.resample(units, n_resamples=n_resamples, rng=rng)
+        draws.append(np.where(np.isnan(drawn), units.estimate, drawn).T)
         start = inside.stop
     order = np.argsort(models, kind="stable")
     variance = np.diag(covariance)
     error = np.sqrt(np.maximum(variance[:, None] + variance - 2 * covariance, 0))
     error[error < 1e-9] = 0.0  # what is left of a difference of identical columns
+    out = untested != ""
+    error[out[:, None] | out] = np.nan
     return JointEstimates(
         models=[models[k] for k in order],
         estimate=np.concatenate([b.units.estimate for b in blocks])[order],
         resamples=np.concatenate(draws)[order],
         difference_error=error[np.ix_(order, order)],
-        df=_degrees_of_freedom(variance, sizes, shared)[np.ix_(order, order)],
-        paired=shared[np.ix_(order, order)] > 0,
+        df=degrees_of_freedom(variance, sizes, shared)[np.ix_(order, order)],
+        shared=shared[np.ix_(order, order)],
         n=sizes[order],
+        untested=untested[order],
     )
 
 
-def _degrees_of_freedom(variance, sizes, shared):
-    """Return shared units - 1 where models share instructions, else Welch and Satterthwaite's."""
+def _covariance(units):
+    """Return the covariance of all columns, with each column's own standard error on the diagonal.
+
+    The correction for small samples then counts the units of each column, not of all.
+    """
+    covariance = bootstrap.covariance(bootstrap.influence(units), units.counts, units.strata)
+    diagonal = np.sqrt(np.diag(covariance))
     with np.errstate(invalid="ignore", divide="ignore"):
-        part = variance**2 / (sizes - 1)
-        welch = (variance[:, None] + variance) ** 2 / (part[:, None] + part)
-    return np.where(shared > 0, shared - 1, welch)
+        factor = np.where(diagonal == 0, 1.0, bootstrap.standard_error(units) / diagonal)
+    return covariance * factor * factor[:, None]
+
+
+def _untested(units, sizes):
+    total = units.counts.sum()
+    with np.errstate(divide="ignore"):
+        missed = np.exp(total * np.log1p(-sizes / total))
+    few = [
+        f"{n:.0f} units are too few: some resamples hold none" if m > MISSED else ""
+        for n, m in zip(sizes, missed, strict=True)
+    ]
+    reasons = bootstrap.undefined_errors(units)
+    return np.where(reasons != "", reasons, few)
 
 
 def pairwise_differences(
@@ -181,12 +213,24 @@ def pairwise_differences(
         ``standard_error``, ``ci_low``, ``ci_high`` (simultaneous), ``pvalue`` (t-test of this pair
         alone), ``pvalue_max_t`` (single-step, joint bootstrap), ``pvalue_holm``, ``pvalue_bh``
         (Holm; Benjamini and Hochberg, over all pairs), ``ordered`` (shown to differ by the step-down
-        test behind `rank_sets`), ``paired``, ``note``. Largest difference first; fractions.
+        test behind `rank_sets`), ``paired``, ``n_shared`` (instructions that both were judged on),
+        ``note``. Largest difference first; fractions.
 
     Raises
     ------
     AnnotationError
         Fewer than two models, several references or annotators, a model without a usable judgement.
+
+    Warns
+    -----
+    UndefinedWarning
+        Where a difference shows no variation, or a model has too few judgements to be tested.
+
+    Notes
+    -----
+    A difference is that of two win rates, each over *all* judged instructions of its model, as in
+    `win_rate` and `rank_sets`: one number a model, however many there are. `compare` takes the
+    instructions that both models share, and no others. The two agree where all are shared.
 
     Examples
     --------
@@ -227,17 +271,26 @@ def pairwise_differences(
         if usable.any():
             out.loc[usable, name] = multipletests(pvalue[usable], method=method)[1]
     out["ordered"] = better[first, second]
-    out["paired"] = joint.paired[first, second]
-    out["note"] = np.where(
-        usable, np.where(out["paired"], "", "taken as " + APART), "undefined: no variation in the difference"
-    )
+    out["paired"] = joint.shared[first, second] > 0
+    out["n_shared"] = joint.shared[first, second].astype(np.int64)
+    out["note"] = [_pair_note(joint, j, k, known) for j, k, known in zip(first, second, usable, strict=True)]
     out = out.sort_values("difference", ascending=False, kind="stable", ignore_index=True)
-    out.attrs = _settings(joint, confidence_level, rng, critical)
+    out.attrs = _settings(joint, confidence_level, rng, critical, stratify)
     if not usable.all():
-        alike = out[out["pvalue"].isna()].head(3)
-        pairs = ", ".join(f"{a} and {b}" for a, b in zip(alike["model_a"], alike["model_b"], strict=True))
-        warnings.warn(f"{pairs}: undefined: no variation in the difference", UndefinedWarning, stacklevel=2)
+        unknown = out[out["pvalue"].isna()].head(3)
+        pairs = ", ".join(f"{a} and {b}" for a, b in zip(unknown["model_a"], unknown["model_b"], strict=True))
+        warnings.warn(f"{pairs}: {unknown['note'].iloc[0]}", UndefinedWarning, stacklevel=2)
     return out
+
+
+def _pair_note(joint, j, k, known):
+    reasons = [f"{joint.models[i]}: {joint.untested[i]}" for i in (j, k) if joint.untested[i]]
+    if not known:
+        return "undefined: " + ("; ".join(reasons) or "no variation in the difference")
+    shared, smaller = joint.shared[j, k], min(joint.n[j], joint.n[k])
+    if not shared:
+        return "taken as " + APART
+    return f"{shared:.0f} of {smaller:.0f} instructions shared" if 2 * shared < smaller else ""
 
 
 def _exceedance(largest, t):
@@ -294,6 +347,12 @@ def rank_sets(
     AnnotationError
         Fewer than two models, several references or annotators, a model without a usable judgement.
 
+    Warns
+    -----
+    UndefinedWarning
+        Where a model has too few judgements to be tested against others. It may have any rank, as may
+        the others relative to it; they are ranked among each other as if it were not there.
+
     References
     ----------
     Mogstad, M., Romano, J. P., Shaikh, A. M., Wilhelm, D. (2024). Inference for ranks with
@@ -318,7 +377,11 @@ def rank_sets(
     joint = joint_win_rates(table, n_resamples=n_resamples, rng=rng, stratify=stratify)
     out, critical = joint_rank_sets(joint, confidence_level=confidence_level)
     out = out.rename(columns={"estimate": "win_rate"})
-    out.attrs.update(_settings(joint, confidence_level, rng, critical))
+    out.attrs.update(_settings(joint, confidence_level, rng, critical, stratify))
+    if (joint.untested != "").any():
+        lost = out[out["note"].str.startswith(UNRANKED)]
+        names = ", ".join(lost["model"].head(3)) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
+        warnings.warn(f"{names}: {lost['note'].iloc[0]}", UndefinedWarning, stacklevel=2)
     return out
 
 
@@ -353,9 +416,11 @@ def joint_rank_sets(joint: JointEstimates, *, confidence_level=0.95) -> tuple[pd
             "simultaneous_high": p - better.sum(axis=1),
             "tier": _tiers(better),
             "estimate": joint.estimate,
-            "note": np.where(joint.paired.sum(axis=1) > 1, "", "drawn " + APART),
+            "note": np.where(_drawn_apart(joint), "drawn " + APART, ""),
         }
     )
+    lost = joint.untested != ""
+    out.loc[lost, "note"] = UNRANKED + joint.untested[lost]
     out = out.sort_values(["estimate", "model"], ascending=[False, True], kind="stable", ignore_index=True)
     out.attrs = {
         "n_tiers": int(out["tier"].max()),
@@ -371,16 +436,20 @@ def simultaneous_critical_value(joint: JointEstimates, *, confidence_level=0.95)
     return _quantile(_largest_of_all(joint.centred, joint.scale, nothing), confidence_level)
 
 
-def _settings(joint, confidence_level, rng, critical):
-    joined = bool((joint.paired.sum(axis=1) > 1).all())
+def _drawn_apart(joint):
+    return (joint.shared > 0).sum(axis=1) <= 1  # with itself alone, or without instruction ids not even so
+
+
+def _settings(joint, confidence_level, rng, critical, stratify=None):
     return {
         "method": "max-t step-down on the joint bootstrap",
-        "unit": "instruction" if joint.paired.any() else "judgement (no instruction ids)",
+        "unit": "instruction" if joint.shared.any() else "judgement (no instruction ids)",
         "confidence_level": confidence_level,
         "n_resamples": joint.resamples.shape[1],
-        "rng": rng if isinstance(rng, int) else None,
+        "seed": bootstrap.seed_of(rng),
+        "stratify": stratify,
         "critical_value": critical,
-        "note": "models drawn " + (TOGETHER if joined else APART),
+        "note": "models drawn " + (APART if _drawn_apart(joint).any() else TOGETHER),
     }
 
 

@@ -191,8 +191,9 @@ def bradley_terry(
         resamples=draws[:p],
         difference_error=np.sqrt(np.maximum(variance[:, None] + variance - 2 * covariance, 0)),
         df=np.full((p, p), np.inf),
-        paired=np.ones((p, p), dtype=bool),
+        shared=np.full((p, p), units.unit.max() + 1.0),  # all are fitted to each resample
         n=wins.sum(axis=1)[rated] + wins.sum(axis=0)[rated],
+        untested=np.full(p, "", dtype=object),
     )
     settings = {
         "method": "Bradley-Terry, " + ("linearised" if covariates else "refitted") + " joint bootstrap",

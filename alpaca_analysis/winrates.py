@@ -216,7 +216,8 @@ def _notes(block, error, low, method):
     note = few_units.of_means(block.units, method, better)
     note[np.isnan(low)] = f"interval undefined: method {method!r} finds no variation to resample"
     note[(error == 0) & (method != "wilson")] = "interval undefined: all outcomes are equal"
-    note[np.isnan(error)] = "error undefined: fewer than two units"
+    unknown = np.isnan(error)
+    note[unknown] = "error undefined: " + bootstrap.undefined_errors(block.units)[unknown]
     note[block.counts["n_total"] == 0] = "undefined: nothing was judged"
     return note
 

@@ -1,5 +1,7 @@
 """Printed numbers: possible at all, reproduced, or not."""
 
+import warnings
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import alpaca_analysis as aa
-from alpaca_analysis.annotations import AnnotationError
+from alpaca_analysis.annotations import AnnotationError, UndefinedWarning
+from alpaca_analysis.claims import rounds_to
 
 
 @pytest.mark.parametrize(
@@ -251,6 +254,37 @@ def test_first_of_four(model, among, rank, n_models, rival, verdict):
     assert row["note"] == (equal if {model, rival} == {"a", "b"} else "")
 
 
+@pytest.mark.parametrize(("n_shared", "doubt"), [(2, "contains 0"), (1, "has no interval")])
+def test_first_says_what_the_difference_rests_on(n_shared, doubt):
+    """The rank rests on 400 judgements of each model, the difference on the few that both share."""
+    rng = np.random.default_rng(0)
+    parts = [
+        pd.DataFrame(
+            {
+                "instruction_id": [f"i{u}" for u in range(start, start + 400)],
+                "model": model,
+                "outcome": (rng.random(400) < rate).astype(float),
+            }
+        )
+        for model, rate, start in (("a", 0.8, 0), ("b", 0.5, 400 - n_shared))
+    ]
+    parts[0].loc[398:, "outcome"], parts[1].loc[:1, "outcome"] = [1.0, 0.0], [1.0, 1.0]
+    table = pd.concat(parts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedWarning)
+        row = aa.check_first(table, "a").iloc[0]
+    assert (row["rank"], row["verdict"]) == (1, "reproduced")
+    assert row["note"] == (
+        "the difference to b has no interval: the order is not established; "
+        if n_shared == 1
+        else "the interval of the difference to b contains 0: the order is not established; "
+    ) + (
+        f"difference on {n_shared} shared instructions, rank on all: {800 - 2 * n_shared} of only one model "
+        "left out"
+    )
+    assert doubt in row["note"]
+
+
 def test_first_by_default_is_sure_of_95_percent():
     row = aa.check_first(BOARD, "a", among=["c"]).iloc[0]
     compared = aa.compare(BOARD, "a", "c", confidence_level=0.95).iloc[0]
@@ -299,3 +333,17 @@ def test_an_average_with_a_hole_cannot_be_tested():
     assert checked.loc[1, ["recomputed", "low", "high"]].isna().all()
     with pytest.raises(aa.AnnotationError, match="a column 'b'"):
         aa.check_averages(frame.drop(columns="b"), ["a", "b"], "mean")
+
+
+@pytest.mark.parametrize(
+    ("value", "printed", "expected"),
+    [
+        ("0.35", "0.3", True),
+        ("0.35", "0.4", True),
+        ("0.351", "0.3", False),
+        ("0.35", "0.36", False),
+        ("2", "2", True),
+    ],
+)
+def test_halves_round_either_way(value, printed, expected):
+    assert rounds_to(Fraction(value), Decimal(printed)) == expected

@@ -17,8 +17,10 @@ from alpaca_analysis import (
     compare,
     from_counts,
     pairwise_differences,
+    plan_order,
     rank_sets,
     rankings,
+    win_rate,
 )
 from alpaca_analysis.winrates import UndefinedWarning
 
@@ -255,6 +257,126 @@ def test_two_identical_models_are_never_ordered():
     ranks = rank_sets(table, n_resamples=499)
     assert ranks["rank"].tolist() == [1, 2, 2]
     assert ranks["rank_high"].tolist() == [1, 3, 3]
+
+
+@pytest.fixture(scope="module")
+def sparse(five):
+    """Add a model with 6 judgements; about 1 of 400 resamples of 120 instructions holds none of them."""
+    m5 = five[five["model"] == "m2"].assign(model="m5")
+    return pd.concat([five, m5.assign(outcome=m5["outcome"].where(np.arange(120) % 20 == 7))])
+
+
+def test_a_model_with_few_judgements_leaves_the_ranking_of_the_others_as_it_is(five, sparse):
+    """The others rank among each other as without it; it may have any rank."""
+    without = rank_sets(five).set_index("model")
+    with pytest.warns(UndefinedWarning, match="m5: shown neither better nor worse than any: 6 units are too"):
+        ranks = rank_sets(sparse).set_index("model")
+    assert ranks.loc["m5", ["rank_low", "rank_high", "simultaneous_low", "simultaneous_high"]].tolist() == [
+        *(1, 6),
+        *(1, 6),
+    ]
+    others = ranks.drop("m5")
+    for low, high in (("rank_low", "rank_high"), ("simultaneous_low", "simultaneous_high")):
+        assert_array_equal(others[low], without[low])
+        assert_array_equal(others[high], without[high] + 1)
+    assert_array_equal(others["tier"], without["tier"])
+    assert (others["note"] == "").all()
+    for key in ("n_tiers", "n_pairs_ordered", "critical_value"):
+        assert ranks.attrs[key] == without.attrs[key]
+    assert without.attrs["n_pairs_ordered"] > 0
+
+
+def test_pairs_with_a_model_of_few_judgements_are_undefined_and_the_others_as_without(five, sparse):
+    without = pairwise_differences(five, n_resamples=1999)
+    with pytest.warns(UndefinedWarning, match="undefined: m5: 6 units are too few"):
+        pairs = pairwise_differences(sparse, n_resamples=1999)
+    about = (pairs[["model_a", "model_b"]] == "m5").any(axis=1)
+    assert about.sum() == 5
+    assert pairs.loc[about, ["ci_low", "pvalue", "pvalue_max_t"]].isna().all(axis=None)
+    assert not pairs.loc[about, "ordered"].any()
+    pd.testing.assert_frame_equal(pairs[~about].reset_index(drop=True), without)
+
+
+def test_a_plan_with_a_model_of_few_judgements_is_undefined(sparse):
+    with pytest.warns(UndefinedWarning, match="m5: 6 units are too few"):
+        plan = plan_order(sparse, n_resamples=999)
+    assert np.isnan(plan.n_needed)
+    assert np.isfinite(plan.critical_value)
+    pairs = plan.to_frame()
+    about = (pairs[["model_a", "model_b"]] == "m5").any(axis=1)
+    assert_array_equal(pairs["n_needed"].isna(), about)
+    assert (pairs.loc[about, "note"] == "undefined: m5: 6 units are too few: some resamples hold none").all()
+
+
+def test_a_resample_without_a_judgement_does_not_undo_the_rest(sparse, monkeypatch):
+    """What is rarer than `MISSED` counts as no difference: no NaN spreads to the critical value."""
+    monkeypatch.setattr(rankings, "MISSED", 1.0)
+    ranks = rank_sets(sparse, n_resamples=1999)
+    assert (ranks["note"] == "").all()
+    assert np.isfinite(ranks.attrs["critical_value"])
+    assert ranks.attrs["n_pairs_ordered"] > 0
+
+
+def overlapping(n, shared, rates=(0.8, 0.5), seed=0):
+    """Judge two models on `n` instructions each, of which `shared` are the same."""
+    outcomes = simulate(np.random.default_rng(seed), 2 * n - shared, rates)
+    outcomes[n:, 0], outcomes[: n - shared, 1] = np.nan, np.nan
+    return outcomes
+
+
+@pytest.mark.parametrize("shared", [0, 1, 2, 30, 70, 80])
+def test_pairs_where_instructions_overlap_in_part(shared):
+    """Degrees of freedom by hand (Derrick et al. 2017), the error from resampled instructions."""
+    outcomes = overlapping(80, shared)
+    table = rows(outcomes).dropna()
+    pair = pairwise_differences(table, n_resamples=199).iloc[0]
+    a, b = outcomes.T
+    assert_allclose(pair["difference"], np.nanmean(a) - np.nanmean(b), rtol=1e-12)
+    drawn = np.random.default_rng(9).integers(len(a), size=(6000, len(a)))
+    differences = np.nanmean(a[drawn], axis=1) - np.nanmean(b[drawn], axis=1)
+    assert_allclose(pair["standard_error"], differences.std(), rtol=0.04)
+    part = [np.nanvar(x, ddof=1) / 80 for x in (a, b)]
+    welch = sum(part) ** 2 / sum(v**2 / 79 for v in part)
+    df = (shared - 1) + (welch - shared + 1) * 2 * (80 - shared) / 160
+    assert_allclose(
+        pair["pvalue"], 2 * stats.t.sf(pair["difference"] / pair["standard_error"], df), rtol=1e-9
+    )
+    assert pair["n_shared"] == shared
+    assert pair["paired"] == (shared > 0)
+    few = f"{shared} of 80 instructions shared"
+    assert pair["note"] == ("" if shared >= 40 else few if shared else "taken as " + rankings.APART)
+
+
+def test_errors_of_differences_are_those_of_the_win_rates():
+    """Without shared instructions the squared errors add, however many instructions others were judged on."""
+    outcomes = np.full((300, 3), np.nan)
+    outcomes[:, 2] = simulate(np.random.default_rng(1), 300, [0.5])[:, 0]
+    outcomes[:15, 0], outcomes[100:140, 1] = outcomes[200:215, 2], outcomes[:40, 2]
+    table = rows(outcomes).dropna()
+    error = win_rate(table, method="t").set_index("model")["standard_error"]
+    pairs = pairwise_differences(table, n_resamples=99).set_index(["model_a", "model_b"])
+    apart = pairs.loc[next(k for k in pairs.index if set(k) == {"m0", "m1"}), "standard_error"]
+    assert_allclose(apart, np.hypot(error["m0"], error["m1"]), rtol=1e-9)
+
+
+def test_a_stratum_of_one_instruction_is_named_as_the_reason(five):
+    table = five.assign(dataset=np.where(five["instruction_id"] == "i3", "lonely", "rest"))
+    reason = "a stratum of one unit has no variance within"
+    with pytest.warns(UndefinedWarning, match=reason):
+        ranks = rank_sets(table, stratify="dataset", n_resamples=99)
+    assert ranks["note"].str.endswith(reason).all()
+    assert ranks.attrs["n_pairs_ordered"] == 0
+    assert ranks.attrs["stratify"] == "dataset"
+
+
+@pytest.mark.parametrize("call", [rank_sets, pairwise_differences, plan_order])
+def test_settings_are_named_as_those_of_win_rate(five, call):
+    found = call(five, n_resamples=99, rng=np.int64(3), confidence_level=0.9)
+    attrs = found.to_frame().attrs if call is plan_order else found.attrs
+    expected = win_rate(five, n_resamples=99, rng=3, confidence_level=0.9).attrs
+    keys = ("unit", "confidence_level", "n_resamples", "seed")
+    assert {k: attrs[k] for k in keys} == {k: expected[k] for k in keys}
+    assert "max-t" in attrs["method"]
 
 
 @pytest.mark.parametrize(

@@ -474,3 +474,17 @@ def test_by_source_is_a_plain_groupby(alpaca_eval_v1):
     ours = aa.win_rate(some, by=["model", "dataset"], method="t").set_index(["model", "dataset"])["win_rate"]
     peer = some.groupby(["model", "dataset"], observed=True)["outcome"].mean()
     np.testing.assert_allclose(ours, peer.loc[ours.index], rtol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["bca", "t"])
+def test_a_stratum_of_one_instruction_is_named_as_the_reason(method):
+    ids = [f"i{k}" for k in range(100)]
+    table = pd.DataFrame({"instruction_id": ids, "model": "m", "outcome": [0.0, 1.0] * 50})
+    table["dataset"] = ["lonely"] + ["rest"] * 99
+    with pytest.warns(
+        UndefinedWarning, match="m: error undefined: a stratum of one unit has no variance within"
+    ):
+        row = aa.win_rate(table, stratify="dataset", method=method, n_resamples=99).iloc[0]
+    assert row["note"] == "error undefined: a stratum of one unit has no variance within"
+    assert np.isnan(row["standard_error"])
+    assert row["win_rate"] == 0.5
