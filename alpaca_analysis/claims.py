@@ -127,7 +127,7 @@ def rounds_to(value: Fraction, printed: Decimal) -> bool:
     >>> rounds_to(Fraction(1, 8), Decimal("0.12")), rounds_to(Fraction(1, 8), Decimal("0.13"))
     (True, True)
     """
-    return abs(value - Fraction(printed)) <= Fraction(10) ** printed.as_tuple().exponent / 2
+    return abs(value - Fraction(printed)) <= Fraction(10) ** int(printed.as_tuple().exponent) / 2
 
 
 def _truncates_to(half_wins, n, printed):
@@ -320,19 +320,26 @@ def check_first(
     rival = str(rates.drop(model).idxmax())
     rank = int((rates > rates[model]).sum()) + 1
     row = compare(table, model, rival, confidence_level=confidence_level)
-    low, high = row.loc[0, ["ci_low", "ci_high"]]
-    doubt = f"the difference to {rival} has no interval" if np.isnan(low) else ""
-    if low <= 0 <= high:
-        doubt = f"the interval of the difference to {rival} contains 0"
-    left, n = row.loc[0, ["n_unshared", "n"]]
-    basis = left and f"difference on {n} shared instructions, rank on all: {left} of only one model left out"
-    note = "; ".join(filter(None, [doubt and f"{doubt}: the order is not established", basis]))
+    note = _doubt(row.iloc[0], rival)
     out = pd.DataFrame([{"model": model, "rank": rank, "n_models": len(others) + 1, "rival": rival}])
     out = pd.concat(
         [out, row[["difference", "standard_error", "ci_low", "ci_high", "pvalue", "paired"]]], axis=1
     )
     out["verdict"] = REPRODUCED if rank == 1 and (rates.drop(model) < rates[model]).all() else DIFFERS
     return out.assign(note=note)
+
+
+def _doubt(compared, rival):
+    """Return what keeps the order from being established, and what the difference rests on."""
+    notes = []
+    if np.isnan(compared["ci_low"]):
+        notes.append(f"the difference to {rival} has no interval: the order is not established")
+    elif compared["ci_low"] <= 0 <= compared["ci_high"]:
+        notes.append(f"the interval of the difference to {rival} contains 0: the order is not established")
+    if left := compared["n_unshared"]:
+        shared = f"difference on {compared['n']} shared instructions, rank on all"
+        notes.append(f"{shared}: {left} of only one model left out")
+    return "; ".join(notes)
 
 
 def check_averages(

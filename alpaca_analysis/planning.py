@@ -340,8 +340,8 @@ def plan_order(
     }
     if np.isnan(factor):
         unknown = frame[frame["n_needed"].isna()].iloc[0]
-        names = f"{unknown['model_a']} and {unknown['model_b']}"
-        warnings.warn(f"{names}: {unknown['note']}", UndefinedWarning, stacklevel=2)
+        pair = f"{unknown['model_a']} and {unknown['model_b']}"
+        warnings.warn(f"{pair}: {unknown['note']}", UndefinedWarning, stacklevel=2)
     return OrderPlan(
         n_needed=float(np.ceil(n * factor)),
         n=n,
