@@ -13,7 +13,8 @@ from scipy import special
 from . import bootstrap
 from .annotations import AnnotationError, UndefinedWarning
 from .comparisons import compare, pair_of
-from .rankings import JointEstimates, joint_win_rates, simultaneous_critical_value
+from .joint_estimates import JointEstimates, joint_win_rates
+from .rankings import simultaneous_critical_value
 
 
 def outcome_sd(win_rate: float, *, draw_rate: float = 0.0) -> float:

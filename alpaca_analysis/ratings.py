@@ -12,7 +12,8 @@ from scipy import sparse, special
 
 from . import bootstrap
 from .annotations import AnnotationError, UndefinedWarning, check, require_judged
-from .rankings import JointEstimates, joint_rank_sets
+from .joint_estimates import JointEstimates
+from .rankings import joint_rank_sets
 from .rating_fits import battle_units, fit_choix, fit_regression
 
 ELO = 400 / np.log(10)  # points of an Elo scale per unit of log odds

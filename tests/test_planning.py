@@ -19,7 +19,8 @@ from alpaca_analysis import (
     plan_order,
     rank_sets,
 )
-from alpaca_analysis.rankings import joint_win_rates, simultaneous_critical_value
+from alpaca_analysis.joint_estimates import joint_win_rates
+from alpaca_analysis.rankings import simultaneous_critical_value
 
 
 def test_the_minimum_detectable_difference_of_805_instructions_is_4_937_points():

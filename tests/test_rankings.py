@@ -16,6 +16,7 @@ from alpaca_analysis import (
     collapse,
     compare,
     from_counts,
+    joint_estimates,
     pairwise_differences,
     plan_order,
     rank_sets,
@@ -117,9 +118,9 @@ def exhaustive(outcomes):
     """Return the joint estimates with all n^n resamples in place of drawn ones."""
     n = len(outcomes)
     every = np.array(list(itertools.product(range(n), repeat=n)))
-    joint = rankings.joint_win_rates(rows(outcomes), n_resamples=2)
+    joint = joint_estimates.joint_win_rates(rows(outcomes), n_resamples=2)
     values = {**vars(joint), "resamples": outcomes[every].mean(axis=1).T}
-    return rankings.JointEstimates(**values)
+    return joint_estimates.JointEstimates(**values)
 
 
 def closed_test(joint, hypotheses, level):
@@ -186,7 +187,7 @@ def test_the_small_cases_show_something():
 def test_rank_sets_are_the_ranks_of_all_orders_that_agree_with_the_shown_pairs(seed, p):
     rng = np.random.default_rng(seed)
     table = rows(simulate(rng, 60, rng.uniform(0.1, 0.9, p)))
-    joint = rankings.joint_win_rates(table, n_resamples=299)
+    joint = joint_estimates.joint_win_rates(table, n_resamples=299)
     better = rankings._simultaneous(joint, 0.9)[2]
     frame = rankings.joint_rank_sets(joint, confidence_level=0.9)[0].set_index("model")
     orders = np.array(
@@ -310,7 +311,7 @@ def test_a_plan_with_a_model_of_few_judgements_is_undefined(sparse):
 
 def test_a_resample_without_a_judgement_does_not_undo_the_rest(sparse, monkeypatch):
     """What is rarer than `MISSED` counts as no difference: no NaN spreads to the critical value."""
-    monkeypatch.setattr(rankings, "MISSED", 1.0)
+    monkeypatch.setattr(joint_estimates, "MISSED", 1.0)
     ranks = rank_sets(sparse, n_resamples=1999)
     assert (ranks["note"] == "").all()
     assert np.isfinite(ranks.attrs["critical_value"])
@@ -437,7 +438,7 @@ def test_rank_sets_cover_in_simulation(truth, paired):
     for _ in range(300):
         table = rows(simulate(rng, 150, truth, shared=float(paired)))
         table = table if paired else collapse(table, by=["model"])
-        joint = rankings.joint_win_rates(table, n_resamples=499, rng=rng)
+        joint = joint_estimates.joint_win_rates(table, n_resamples=499, rng=rng)
         ranks = rankings.joint_rank_sets(joint)[0].sort_values("model")
         marginal.append((ranks["rank_low"] <= lowest) & (ranks["rank_high"] >= highest))
         simultaneous.append(
