@@ -365,7 +365,7 @@ def _independent_noise(points, method, n_resamples, rng):
     if errors.isna().all(axis=None):
         return None, ""
     if lacking := _lacking(points):
-        return None, f"noise undefined: {lacking}"
+        return None, f"noise and disattenuation undefined: {lacking}"
     note = "noise drawn independently: shared instructions are left out"
     exact = [side for side in ("x", "y") if errors[f"{side}_se"].isna().all()]
     errors = errors.fillna(0.0).to_numpy()

@@ -50,7 +50,7 @@ def restrict_range(
         ``keep`` (``"all"``, ``"best"`` or ``"worst"``), ``n``, ``statistic``, ``ci_low``, ``ci_high``,
         ``spread`` (standard deviation of `by` in the field over that among all), ``expected`` (the
         coefficient of a linear relation with equal residuals: Thorndike's case 2, for Pearson; NaN
-        otherwise), ``lowest`` and ``highest`` model of the field.
+        otherwise), ``lowest`` and ``highest`` model of the field, ``note`` (why an entry is NaN).
 
     References
     ----------
@@ -88,6 +88,8 @@ def restrict_range(
         rows.append([keep, len(field), r, low, high, spread, expected, *field["model"].iloc[[-1, 0]]])
     columns = ["keep", "n", "statistic", "ci_low", "ci_high", "spread", "expected", "lowest", "highest"]
     result = pd.DataFrame(rows, columns=columns)
+    few = np.where(result["ci_low"].isna(), "interval undefined: too few models, or points on a line", "")
+    result["note"] = np.where(result["statistic"].isna(), "undefined: one side is constant", few)
     result.attrs = bootstrap.settings(method=method, unit="model", confidence_level=confidence_level)
     result.attrs |= {"by": by, "interval": "fisher"}
     return result

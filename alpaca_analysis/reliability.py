@@ -184,8 +184,9 @@ def agreement_ceiling(
     -------
     DataFrame
         ``n_humans`` (m), ``ceiling``, ``low``, ``high``, ``ci_low`` (lower bound of the interval of
-        `low`), ``ci_high`` (upper bound of that of `high`), ``n`` (pairs with at least m votes). With
-        m = all of them `low` is NaN and `high` is 1 but for ties: nobody is left to compare with.
+        `low`), ``ci_high`` (upper bound of that of `high`), ``n`` (pairs with at least m votes) and
+        ``note``. With m = all of them `low` is NaN and `high` is 1 but for ties: nobody is left to compare
+        with.
 
     References
     ----------
@@ -225,6 +226,7 @@ def agreement_ceiling(
                 "ci_low": low[0],
                 "ci_high": high[1],
                 "n": int(weight @ (counts.sum(axis=1) >= size)),
+                "note": "low undefined: nobody is left to compare with" if np.isnan(estimate[0]) else "",
             }
         )
     result = pd.DataFrame(rows)
