@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from . import _logistic, bootstrap
+from . import _logistic, bootstrap, progress
 
 BLOCK = 500  # resamples refitted together
 MOST_CELLS = 1_000_000  # rows of models fitted together
@@ -274,12 +274,14 @@ def resample(all_rows, found, fixed, n_units, *, n_resamples, rng) -> np.ndarray
     if shared:
         units = bootstrap.Units(np.zeros((n_units, 1)), np.ones((n_units, 1)))
         done = 0
-        for block in bootstrap.draw_weights(units, n_resamples=n_resamples, rng=rng):
-            for k in shared:
-                drawn = block[:, all_rows[k].unit] * all_rows[k].n
-                values = refit(all_rows[k], drawn, fixed, found[k].coefficients)
-                out[done : done + len(block), k] = values
-            done += len(block)
+        with progress.bar(n_resamples * len(shared), "Refits") as fits:
+            for block in bootstrap.draw_weights(units, n_resamples=n_resamples, rng=rng):
+                for k in shared:
+                    drawn = block[:, all_rows[k].unit] * all_rows[k].n
+                    values = refit(all_rows[k], drawn, fixed, found[k].coefficients)
+                    out[done : done + len(block), k] = values
+                    fits.update(len(block))
+                done += len(block)
     for k in refitted:
         rows = all_rows[k]
         if rows.unit is None:

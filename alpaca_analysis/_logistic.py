@@ -6,6 +6,7 @@ Arrays carry a leading batch axis (data sets, models or resamples). The outcome 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -192,15 +193,18 @@ def fit_l1(X, y, weight, penalty, *, fixed: Fixed | None = None, max_iter=200, t
 
 
 def _soft_newton(b, score, information, penalty):
-    new = b.copy()
+    """Return the penalised minimum of the quadratic at b; in plain numbers, faster than arrays of three."""
+    start, slope, curve = b.tolist(), score.tolist(), information.tolist()
+    new, terms = list(start), range(len(start))
     for _ in range(500):
-        before = new.copy()
-        for k in range(len(b)):
-            pull = score[k] - information[k] @ (new - b) + information[k, k] * new[k]
-            new[k] = np.sign(pull) * max(abs(pull) - penalty, 0) / max(information[k, k], 1e-12)
-        if np.abs(new - before).max() < 1e-12:
+        moved = 0.0
+        for k in terms:
+            pull = slope[k] - sum(curve[k][j] * (new[j] - start[j]) for j in terms) + curve[k][k] * new[k]
+            value = math.copysign(max(abs(pull) - penalty, 0.0), pull) / max(curve[k][k], 1e-12)
+            moved, new[k] = max(moved, abs(value - new[k])), value
+        if moved < 1e-12:
             break
-    return new
+    return np.array(new)
 
 
 def mean_at(X0, weight, coefficients):

@@ -12,8 +12,9 @@ import warnings
 import numpy as np
 import pandas as pd
 from scipy import optimize, sparse
-from scipy.special import expit, softmax
+from scipy.special import expit
 
+from . import progress
 from ._length_fit import TERMS, interval, reference_row
 from .annotations import AnnotationError
 from .length_control_result import LengthControl
@@ -137,11 +138,14 @@ class _Marginal:
     def posterior(self, b):
         """Return log-likelihood, fitted p (rows, nodes) and the nodes' weights (instructions, nodes)."""
         linear = (b[self.m, 2] + b[self.m, 0] * self.x)[:, None] + b[self.m, 1, None] * NODES
-        log = self.n[:, None] * (self.y[:, None] * linear - np.logaddexp(0, linear))
+        e = np.exp(-np.abs(linear))  # the one exponential serves p and log(1 + exp(linear))
+        p = np.where(linear >= 0, 1.0, e) / (1 + e)
+        log = self.n[:, None] * (self.y[:, None] * linear - np.maximum(linear, 0) - np.log1p(e))
         joint = self.to_instruction @ log + np.log(NODE_WEIGHT)
         top = joint.max(axis=1, keepdims=True)
-        total = top[:, 0] + np.log(np.exp(joint - top).sum(axis=1))
-        return total.sum(), expit(linear), softmax(joint, axis=1)
+        above = np.exp(joint - top)
+        total = above.sum(axis=1, keepdims=True)
+        return (top + np.log(total)).sum(), p, above / total
 
     def negative(self, flat):
         """Return the negative log-likelihood and its gradient, per instruction."""
@@ -159,13 +163,15 @@ class _Marginal:
 
     def maximise(self):
         """Return the coefficients (n_models, 3)."""
-        found = optimize.minimize(
-            self.negative,
-            self.start().ravel(),
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxiter": 1000, "maxfun": 2000, "ftol": 1e-13, "gtol": 1e-7},
-        )
+        with progress.bar(None, "Joint difficulties") as steps:
+            found = optimize.minimize(
+                self.negative,
+                self.start().ravel(),
+                jac=True,
+                method="L-BFGS-B",
+                options={"maxiter": 1000, "maxfun": 2000, "ftol": 1e-13, "gtol": 1e-7},
+                callback=lambda _: steps.update(),
+            )
         b = found.x.reshape(-1, 3)
         return b * np.array([1, np.sign(b[:, 1].sum()) or 1, 1])
 

@@ -323,6 +323,7 @@ def _binned(rows, by, n_bins, method, confidence_level, n_resamples, rng):
     )
     order = rates.groupby(keys, observed=True, dropna=False, sort=True).ngroup().argsort()
     curve = rates.iloc[order].reset_index(drop=True).drop(columns="bin")
+    curve[by] = pd.DataFrame({c: list(curve[c]) for c in by})  # plain names, as of a spline
     for place, name in enumerate(("difference", "difference_low", "difference_high"), len(by)):
         values = inside[name] / inside["n"] if name == "difference" else inside[name]
         curve.insert(place, name, values.to_numpy())

@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from . import progress
 from .annotations import COLUMNS as TABLE
 from .annotations import check, select_models
 from .bootstrap import check_options, settings
@@ -26,6 +27,7 @@ COLUMNS = (
     "ci_low",
     "ci_high",
     "near_equal",
+    "note",
 )
 
 
@@ -62,8 +64,8 @@ def specification_curve(
     DataFrame
         ``model``, ``specification`` (a label), ``feature``, ``difficulty`` and ``baselines`` (bool),
         ``penalty``, ``lc_win_rate``, ``standard_error``, ``ci_low``, ``ci_high``, ``near_equal`` (share of
-        instructions with |D/s| <= 0.25: where it is small, equal length is extrapolation); by model,
-        AlpacaEval's specification first. The spread over specifications is not sampling error.
+        instructions with |D/s| <= 0.25: where it is small, equal length is extrapolation), ``note``; by
+        model, AlpacaEval's specification first. The spread over specifications is not sampling error.
 
     Raises
     ------
@@ -91,11 +93,15 @@ def specification_curve(
     if models is not None:
         select_models(table, models)
         table = table[table["model"].isin(models)].reset_index(drop=True)
+    asked = [
+        (feature, counted, *terms)
+        for feature, counted in _features(table)
+        for terms in product((True, False), (True, False), (0.0, penalty))
+        if not terms[1] or (isinstance(difficulty, str) and not feature.endswith("words"))
+    ]
     near, parts = None, list[pd.DataFrame]()
-    for feature, counted in _features(table):
-        for with_difficulty, with_baselines, l1 in product((True, False), (True, False), (0.0, penalty)):
-            if with_baselines and (feature.endswith("words") or not isinstance(difficulty, str)):
-                continue
+    with progress.bar(len(asked), "Specifications") as steps:
+        for feature, counted, with_difficulty, with_baselines, l1 in asked:
             result = fit_length_control(
                 counted,
                 difficulty=difficulty if with_difficulty else None,
@@ -117,6 +123,7 @@ def specification_curve(
                     order=len(parts),
                 )
             )
+            steps.update()
     curve = pd.concat(parts).sort_values(["model", "order"], ignore_index=True)
     curve = curve[list(COLUMNS)]
     unit = parts[0].attrs["unit"]
