@@ -26,6 +26,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+REQUIRED = ("model", "outcome")
 NAMES = ("dataset", "model", "reference", "annotator")
 COLUMNS = ("instruction_id", *NAMES, "outcome", "length_model", "length_reference", "n")
 KEY = ("instruction_id", "model", "reference", "annotator", "position", "repeat")
@@ -48,10 +49,10 @@ class AnnotationError(ValueError):
             place.append(f"row {row}")
         if column is not None:
             place.append(f"column {column!r}")
+        said = f"expected {expected}"
         if found is not _ABSENT:
-            text = found if isinstance(found, _Verbatim) else _shorten(found)
-            expected = f"found {text}, expected {expected}"
-        super().__init__(f"{', '.join(place)}: {expected}")
+            said = f"found {found if isinstance(found, _Verbatim) else _shorten(found)}, {said}"
+        super().__init__(f"{', '.join(place)}: {said}")
 
 
 class _Verbatim(str):
@@ -91,7 +92,8 @@ def check(table: pd.DataFrame, *, source="table", require: Iterable[str] = ()) -
     ----------
     table : DataFrame
         At least the columns ``model`` and ``outcome``; absent standard columns are filled with NA
-        (``n`` with 1). It is not changed.
+        (``n`` with 1). Without ids and lengths, the texts ``instruction``, ``output_model`` and
+        ``output_reference`` give them. It is not changed.
     source : str
         How messages name the table.
     require : iterable of str
@@ -117,14 +119,15 @@ def check(table: pd.DataFrame, *, source="table", require: Iterable[str] = ()) -
     if not isinstance(table, pd.DataFrame):
         raise AnnotationError("a DataFrame of judgements", source=source, found=type(table).__name__)
     columns_once(table, source=source)
-    for column in ("model", "outcome", *require):
+    for column in (*REQUIRED, *require):
         if column not in table:
             found = _Verbatim("columns " + ", ".join(map(str, table.columns)))
-            raise AnnotationError(f"a column {column!r}", source=source, found=found)
+            remedy = "; read_annotations makes the table of other formats" if column in REQUIRED else ""
+            raise AnnotationError(f"a column {column!r}{remedy}", source=source, found=found)
     if len(table) == 0:
         raise AnnotationError("at least one judgement, found none", source=source)
     out = {
-        "instruction_id": _strings(table, "instruction_id"),
+        "instruction_id": _ids(table, source),
         **{name: _category(table, name, source) for name in NAMES},
         "outcome": _outcomes(table["outcome"], source),
         "length_model": _lengths(table, "length_model", source),
@@ -147,10 +150,18 @@ def columns_once(frame: pd.DataFrame, *, source="table") -> None:
         raise AnnotationError("each column once", source=source, found=_Verbatim(f"column {twice!r} twice"))
 
 
-def _strings(table, column):
-    if column not in table:
+def _ids(table, source):
+    if "instruction_id" in table:
+        return table["instruction_id"].astype("string").array
+    if "instruction" not in table:
         return pd.array([pd.NA] * len(table), dtype="string")
-    return table[column].astype("string").array
+    prompts = table["instruction"]
+    strange = prompts.map(lambda text: not isinstance(text, str)).to_numpy(dtype=bool)
+    if strange.any():
+        row = int(np.flatnonzero(strange)[0])
+        found = prompts.iloc[row]
+        raise AnnotationError("text", source=source, row=row, column="instruction", found=found)
+    return pd.array(prompts.map(instruction_id), dtype="string")
 
 
 def _category(table, column, source):
@@ -199,7 +210,9 @@ def _floats(values):
 
 def _lengths(table, column, source):
     if column not in table:
-        return np.full(len(table), np.nan)
+        text = column.replace("length", "output")
+        written = table[text] if text in table else [None] * len(table)
+        return np.array([len(t) if isinstance(t, str) else np.nan for t in written])
     numbers = _floats(table[column])
     bad = (numbers < 0) | np.isinf(numbers) | (numbers.isna() & table[column].notna())
     if bad.any():

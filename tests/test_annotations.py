@@ -95,6 +95,31 @@ def test_empty_and_not_a_frame():
         check([1, 2])
 
 
+def test_texts_stand_in_for_ids_and_lengths():
+    texts = {"instruction": ["x", "y", "x"], "output_model": ["abc", None, ""], "output_reference": "12345"}
+    table = check(ROWS.drop(columns="instruction_id").assign(**texts, model=["m", "m", "k"]))
+    assert table["instruction_id"].tolist() == [instruction_id(text) for text in texts["instruction"]]
+    np.testing.assert_array_equal(table["length_model"], [3, np.nan, 0])
+    assert table["length_reference"].tolist() == [5, 5, 5]
+    given = check(ROWS.assign(**texts, length_model=7.0))
+    assert given["instruction_id"].tolist() == ["i1", "i2", "i3"]
+    assert given["length_model"].tolist() == [7, 7, 7]
+
+
+def test_an_instruction_that_is_no_text_is_refused():
+    rows = ROWS.drop(columns="instruction_id").assign(instruction=["x", None, "y"])
+    with pytest.raises(AnnotationError, match="row 1, column 'instruction': found None, expected text"):
+        check(rows)
+
+
+def test_models_that_share_prompts_are_paired_by_their_texts():
+    one = pd.DataFrame({"instruction": [f"prompt {k}" for k in range(20)], "outcome": [1, 0, 1, 1] * 5})
+    table = pd.concat([one.assign(model="a"), one.assign(model="b", outcome=[0, 0, 1, 0] * 5)])
+    row = aa.compare(table, "a", "b").iloc[0]
+    assert bool(row["paired"])
+    assert row["n"] == 20
+
+
 def test_repeat_and_position_keep_rows_apart():
     twice = pd.concat([ROWS.assign(repeat=1), ROWS.assign(repeat=2)])
     assert len(check(twice)) == 6

@@ -150,6 +150,33 @@ def test_bundled_counts_are_read_by_name(capsys):
     assert board.loc["gpt4", "win_rate"] == pytest.approx(0.9527950311)
 
 
+@pytest.mark.parametrize(
+    "text", ["model,outcome\nm,1\nm,0\n", '[{"model": "m", "outcome": 1}, {"model": "m", "outcome": 0}]']
+)
+def test_judgements_come_through_a_pipe(text, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    code, out, _ = run(capsys, ["win-rate", "-", "--method", "t", "--format", "csv"])
+    assert code == 0
+    assert float(next(csv.DictReader(io.StringIO(out)))["win_rate"]) == 0.5
+
+
+def test_what_is_wrong_with_a_pipe_is_said_without_a_path(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"a": 1')))
+    code, _, err = run(capsys, ["win-rate", "-"])
+    assert code == 1
+    assert err.startswith("alpaca-analysis: standard input: expected valid JSON")
+
+
+def test_bundled_leaderboards_are_audited_by_name(capsys):
+    code, out, _ = run(capsys, ["audit-leaderboard", "alpaca_eval_v1_leaderboard", "--format", "csv"])
+    assert code == 0
+    assert any(row["model"] == "humpback-llama2-70b" for row in csv.DictReader(io.StringIO(out)))
+
+
+def test_it_says_its_version(capsys):
+    assert run(capsys, ["--version"]) == (0, f"alpaca_analysis {aa.__version__}\n", "")
+
+
 def test_smallest_detectable_difference(capsys):
     assert "4.94" in run(capsys, ["detectable", "805"])[1]
 

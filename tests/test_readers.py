@@ -190,6 +190,14 @@ def test_arena_from_parquet(tmp_path):
     pd.testing.assert_frame_equal(read_annotations(pd.read_parquet(path)), expected)
 
 
+def test_a_battle_without_a_winner_is_missing_in_csv(tmp_path):
+    path = tmp_path / "battles.csv"
+    path.write_text("model_a,model_b,winner\na,b,model_a\na,b,\n")
+    table = read_annotations(path)
+    assert table["outcome"].tolist()[0] == 1
+    assert np.isnan(table["outcome"].tolist()[1])
+
+
 def test_arena_without_texts():
     frame = pd.DataFrame(BATTLES).drop(columns=["conversation_a", "conversation_b"])
     table = read_annotations(frame)

@@ -236,7 +236,7 @@ def test_long_texts_in_csv(tmp_path):
 
 def test_bad_line(tmp_path):
     lines = json.dumps(GOOD) + "\n" + json.dumps(GOOD)[:-9]
-    with pytest.raises(AnnotationError, match=r"annotations.jsonl, row 1: valid JSON"):
+    with pytest.raises(AnnotationError, match=r"annotations.jsonl, row 1: expected valid JSON"):
         read_annotations(write(tmp_path, lines, "annotations.jsonl"))
 
 

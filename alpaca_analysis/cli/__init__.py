@@ -9,17 +9,18 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
+from .. import __version__
 from . import audits, data, length, making, statistics
-from .options import note
+from .options import note, write_text
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="alpaca-analysis",
-    help="What pairwise judgements of language models show, and how surely.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -28,6 +29,21 @@ app = typer.Typer(
 for part in (statistics, length, audits, making):
     app.add_typer(part.app)
 app.add_typer(data.app, name="data")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        write_text(f"alpaca_analysis {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Say what pairwise judgements of language models show, and how surely."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Format, FormatOption, Resamples, Seed, Sources, note, read, read_csv, write
+from .options import Format, FormatOption, Resamples, Seed, Sources, is_bundled, note, read, read_csv, write
 
 app = typer.Typer()
 
@@ -44,7 +44,12 @@ def audit(
 
 @app.command("audit-leaderboard")
 def audit_leaderboard(
-    board: Annotated[Path, typer.Argument(help="A leaderboard as AlpacaEval writes it (CSV, percent).")],
+    board: Annotated[
+        str,
+        typer.Argument(
+            help="A leaderboard (CSV, percent, as AlpacaEval writes it), or a name of `data list`."
+        ),
+    ],
     annotations: Annotated[
         list[str] | None, typer.Option(help="Annotation file of its models; repeatable.")
     ] = None,
@@ -52,11 +57,13 @@ def audit_leaderboard(
 ) -> None:
     """Check a leaderboard against itself and against annotation files.
 
-    Example: alpaca-analysis audit-leaderboard leaderboard.csv --annotations results/
+    Example: alpaca-analysis audit-leaderboard alpaca_eval_v1_leaderboard
     """
     from .. import audit_leaderboard as statistic
+    from .. import load
 
-    write(statistic(board, annotations=read(annotations) if annotations else None), format)
+    chosen = load(board) if is_bundled(board) else Path(board)
+    write(statistic(chosen, annotations=read(annotations) if annotations else None), format)
 
 
 @app.command("check-claims")

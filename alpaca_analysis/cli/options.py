@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +23,10 @@ class Format(StrEnum):
 
 Sources = Annotated[
     list[str],
-    typer.Argument(metavar="FILE...", help="Annotation files, folders, patterns, or a name of `data list`."),
+    typer.Argument(
+        metavar="FILE...",
+        help="Annotation files, folders, patterns, a name of `data list`, or - for standard input.",
+    ),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to print the result.")]
 By = Annotated[list[str] | None, typer.Option(help="Column that makes a group; repeat for several.")]
@@ -35,12 +39,35 @@ Alpha = Annotated[float, typer.Option(help="Level of the two-sided test.")]
 
 
 def read(sources: list[str]):
-    """Read annotation files, or a data set of the catalogue by its name."""
-    from .. import catalog, load, read_annotations
+    """Read annotation files, standard input, or a data set of the catalogue by its name."""
+    from .. import load, read_annotations
 
-    if len(sources) == 1 and not Path(sources[0]).exists() and sources[0] in set(catalog()["name"]):
+    if sources == ["-"]:
+        return read_piped(sys.stdin.buffer.read())
+    if len(sources) == 1 and is_bundled(sources[0]):
         return load(sources[0])
     return read_annotations(sources if len(sources) > 1 else sources[0])
+
+
+def is_bundled(source: str) -> bool:
+    """Tell whether `source` is a name of the catalogue and no file."""
+    from .. import catalog
+
+    return not Path(source).exists() and source in set(catalog()["name"])
+
+
+def read_piped(data: bytes):
+    """Read annotations from another program; what is not JSON, Parquet or gzip is CSV."""
+    from .. import read_annotations
+
+    other = data.lstrip()[:1] in (b"[", b"{") or data.startswith((b"PAR1", b"\x1f\x8b"))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / ("standard input" + (".json" if other else ".csv"))
+        path.write_bytes(data)
+        try:
+            return read_annotations(path)
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(path), "standard input")) from None
 
 
 def read_csv(path: Path, *required: str, **types):

@@ -32,7 +32,11 @@ def read_annotations(source, *, format: str = "auto", texts: bool = False) -> pd
         - "arena": ``model_a, model_b, winner``, optionally judge, turn and conversations.
         - "pandalm": the test set with three human columns, and judges' files joined by ``idx``.
         - "llmbar": gold labels, and judges' verdicts in both orders; LLMEval^2's pairs too.
-        - "table": the table itself, ``model`` and ``outcome`` at least.
+        - "table": the table itself, one row a judgement: ``model`` and ``outcome`` (1 the model is
+          preferred, 0 the reference, 0.5 a draw, empty where there is no verdict) at least, and what is
+          known of ``instruction_id`` (or the text ``instruction``), ``dataset``, ``reference``,
+          ``annotator``, ``length_model`` and ``length_reference`` (or the texts ``output_model`` and
+          ``output_reference``), ``n``, ``position`` and ``repeat``.
     texts : bool
         Keep the columns ``instruction``, ``output_model`` and ``output_reference``.
 

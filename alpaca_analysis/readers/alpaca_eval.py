@@ -111,7 +111,8 @@ def _one_reference(reference, columns):
     if isinstance(reference, list):
         row = next(i for i, name in enumerate(reference) if name != reference[0])
         raise AnnotationError(
-            f"one reference in a file, {reference[0]!r} as in row 0",
+            f"one reference in a file, {reference[0]!r} as in row 0; where sides change, write the pairs as "
+            "battles: model_a, model_b, winner",
             source=columns.source,
             row=row,
             column="generator_1",

@@ -34,7 +34,8 @@ def to_rows(columns: Columns, *, texts: bool = False) -> Rows:
         Keep prompt and outputs.
     """
     expected = f"one of {', '.join(map(repr, WINNERS))}, or null"
-    outcome = codes(columns.require("winner"), WINNERS, columns=columns, column="winner", expected=expected)
+    coding = WINNERS | {"": np.nan}  # as CSV says null
+    outcome = codes(columns.require("winner"), coding, columns=columns, column="winner", expected=expected)
     judge = next((c for c in ("annotator", "judge") if c in columns), "annotator")
     turns = _turns(columns)
     prompts, ids = _prompts(columns, turns)
