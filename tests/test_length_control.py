@@ -33,16 +33,20 @@ def test_coefficients_equal_statsmodels():
 
 
 def test_standard_error_equals_the_stacked_estimating_equations():
-    """The M-estimator's sandwich, with derivatives by finite differences and HC3 residuals."""
+    """The M-estimator's sandwich, with derivatives by finite differences and HC3 residuals.
+
+    Instructions that were not judged take part in the average alone.
+    """
     table, difficulty = made_up(models=("a",))
+    table.loc[::25, "outcome"] = np.nan
     row = fit_length_control(table, difficulty=difficulty).to_frame().iloc[0]
     X, y = columns(table, difficulty), table["outcome"].to_numpy()
     X0 = X * [0, 1, 1]
     solution = np.array([row["phi"], row["psi"], row["theta"], row["lc_win_rate"]])
 
     def equations(parameters):
-        p = expit(X @ parameters[:3])
-        return np.column_stack([X * (y - p)[:, None], expit(X0 @ parameters[:3]) - parameters[3]])
+        residual = np.nan_to_num(y - expit(X @ parameters[:3]))
+        return np.column_stack([X * residual[:, None], expit(X0 @ parameters[:3]) - parameters[3]])
 
     assert np.abs(equations(solution).sum(axis=0)).max() < 1e-6
     bread = np.column_stack(
