@@ -291,7 +291,7 @@ def test_first_by_default_is_sure_of_95_percent():
     assert row[["ci_low", "ci_high"]].tolist() == compared[["ci_low", "ci_high"]].tolist()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=4), st.integers(-3, 3), st.integers(0, 3))
 def test_averages_are_exact(values, more, decimals):
     """An average of printed values may be off by half a unit of theirs, and its own rounding by as much."""

@@ -215,6 +215,7 @@ def refitted(rows, X, weights):
 def test_first_and_last_resamples_equal_statsmodels():
     """Instructions are drawn for all models at once; the reference against itself stays at a half."""
     table, difficulty = made_up(80)
+    table["n"] = np.tile([1, 2], 80)
     same = table[table["model"] == "a"].assign(model="r", outcome=0.5)
     same["length_model"] = same["length_reference"]
     options = {"difficulty": difficulty, "method": "percentile", "rng": 5}
@@ -222,7 +223,8 @@ def test_first_and_last_resamples_equal_statsmodels():
     drawn = np.random.default_rng(5).integers(80, size=(600, 80), dtype=np.int32)
     for k in (0, 1, 499, 500, 599):
         for model, rows in table.groupby("model"):
-            direct = refitted(rows, columns(rows, difficulty), np.bincount(drawn[k], minlength=80))
+            X = np.column_stack([length_feature(rows), difficulty, np.ones(80)])
+            direct = refitted(rows, X, rows["n"] * np.bincount(drawn[k], minlength=80))
             assert result.resamples.loc[k, model] == pytest.approx(direct, abs=1e-7)
     assert (result.resamples["r"] == 0.5).all()
     row = result.to_frame().set_index("model").loc["a"]
@@ -243,19 +245,19 @@ def bca(estimate, resamples, left_out, counts):
 @pytest.mark.parametrize("identified", [True, False])
 def test_bca_interval_of_refits(identified):
     """Acceleration by refitting without each unit: an instruction, or one judgement of a cell."""
-    table, difficulty = made_up(150, models=("a",), theta=1.0)
-    n, d = np.tile([1, 2, 3], 50), difficulty.loc[table["instruction_id"]].to_numpy()
+    table, difficulty = made_up(90, models=("a",), theta=2.0)
+    n, d = np.tile([1, 2, 3], 30), difficulty.loc[table["instruction_id"]].to_numpy()
     table = table.assign(n=n, difficulty=d)
     table["length_feature"] = length_feature(table)
     if not identified:
         table = table.drop(columns=["instruction_id", "length_model", "length_reference"])
     options = {"difficulty": difficulty if identified else "published", "baselines": None}
-    result = fit_length_control(table, method="bca", n_resamples=999, **options)
-    row, X = result.to_frame().iloc[0], np.column_stack([table["length_feature"], d, np.ones(150)])
-    one, counts = (n, np.ones(150)) if identified else (1, n)
-    left_out = [refitted(table, X, n - one * (np.arange(150) == k)) for k in range(150)]
+    result = fit_length_control(table, method="bca", n_resamples=600, **options)
+    row, X = result.to_frame().iloc[0], np.column_stack([table["length_feature"], d, np.ones(90)])
+    one, counts = (n, np.ones(90)) if identified else (1, n)
+    left_out = [refitted(table, X, n - one * (np.arange(90) == k)) for k in range(90)]
     expected = bca(row["lc_win_rate"], result.resamples["a"], np.array(left_out), counts)
-    np.testing.assert_allclose(row[["ci_low", "ci_high"]].astype(float), expected, atol=2e-3)
+    np.testing.assert_allclose(row[["ci_low", "ci_high"]].astype(float), expected, atol=1e-3)
 
 
 def test_resamples_of_cells_equal_statsmodels():
@@ -460,6 +462,11 @@ def test_extrapolation_is_noted():
     with pytest.warns(UndefinedWarning, match="collinear"):  # tanh of what is so far from 0 is constant
         note = fit_length_control(table, difficulty=difficulty).to_frame().loc[0, "note"]
     assert "extrapolated: 0.0 % of instructions near equal length" in note
+    table.loc[:2, "length_model"] = table["length_reference"]
+    note = fit_length_control(table, difficulty=difficulty).to_frame().loc[0, "note"]
+    assert "extrapolated: 1.5 % of instructions near equal length" in note
+    table.loc[:3, "length_model"] = table["length_reference"]
+    assert "extrapolated" not in fit_length_control(table, difficulty=difficulty).to_frame().loc[0, "note"]
 
 
 @pytest.mark.parametrize(
