@@ -486,7 +486,7 @@ def test_extrapolation_is_noted():
             "found 'j, nan', expected one annotator",
         ),
         (
-            lambda t: t.assign(instruction_id=t["instruction_id"].where(t.index != 3)),
+            lambda t: t.assign(instruction_id=t["instruction_id"].where(~t.index.isin([3, 50]))),
             {"difficulty": None},
             "row 3, .* on all rows or on none",
         ),

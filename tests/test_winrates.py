@@ -56,6 +56,9 @@ def test_order_and_attributes():
     assert result.attrs["method"] == "bca"
     assert result.attrs["unit"].startswith("judgement")
     assert result.attrs["n_resamples"] == 9999
+    for frame in (result, aa.win_rate_bounds(XWIN)):  # by name gpt4 would be the first
+        assert frame["model"].tolist() == ["xwinlm-70b-v0.1", "gpt4", "xwinlm-13b-v0.1", "xwinlm-7b-v0.1"]
+        assert frame.index.equals(pd.RangeIndex(4))
 
 
 def table_of(outcomes, model="m", **columns):
