@@ -87,6 +87,16 @@ def test_lost_is_a_direction_with_a_millionth_of_the_information(share, lost):
     assert _logistic._lost(X, weight[[0, 0, 0]], batch).tolist() == [lost, False, False]
 
 
+def test_columns_that_repeat_each_other_are_lost():
+    """However much information is left in the others, and whichever way rounding falls."""
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(200, 30, 3))
+    X[..., 1] = rng.uniform(-3, 3, (200, 1)) * X[..., 0]
+    X[:100, :, 2] = 1
+    even = np.swapaxes(X, 1, 2) @ X / 4
+    assert _logistic._lost(X, np.ones((200, 30)), 0.9 * even).all()
+
+
 @pytest.mark.parametrize("penalty", [0.5, 30.0, 1e4])
 def test_l1_equals_scipy(penalty):
     X, outcomes, weight = data(400)
