@@ -234,9 +234,7 @@ def notes(rows: Rows, separated: bool, unsure: bool, collinear: bool, undefined:
         found.append(f"extrapolated: {100 * rows.near:.1f} % of instructions near equal length")
     unknown = int(rows.n[~rows.judged].sum())
     if unknown:
-        found.append(
-            f"{unknown} judgement{'s' * (unknown != 1)} without outcome or length left out of the regression"
-        )
+        found.append(f"{unknown} unusable judgement{'s' * (unknown != 1)} left out")
     return "; ".join(found)
 
 

@@ -161,7 +161,7 @@ def pair_of(table: pd.DataFrame, a: str, b: str) -> Pair:
     one, two = (_units(side, shared if paired and identified else None) for side in sides)
     units = bootstrap.beside(one, two) if paired else bootstrap.apart(one, two)
     unshared = sum(len(np.setdiff1d(i, shared)) for i in ids) if paired and identified else 0
-    note = f"{unshared} instructions of only one model left out" if unshared else ""
+    note = f"{unshared} instruction{'s' * (unshared != 1)} of only one model left out" if unshared else ""
     used = units.m > 0
     sizes, both = units.counts @ used, units.counts @ used.all(axis=1)
     return Pair(

@@ -52,10 +52,10 @@ def collect(results: dict[str, pd.DataFrame], settings: dict) -> pd.DataFrame:
     )
     found = [f for name, rule in rules if name in results for f in rule(results[name])]
     found += [_folders(d) for d in settings.get("disagreements", [])]
-    found += [
-        ("info", name.replace("_", " "), "", f"not looked at: {why}", "")
-        for name, why in settings.get("skipped", {}).items()
-    ]
+    skipped = settings.get("skipped", {})
+    for why in dict.fromkeys(skipped.values()):
+        names = ", ".join(name.replace("_", " ") for name in skipped if skipped[name] == why)
+        found.append(("info", names, "", f"not looked at: {why}", ""))
     frame = pd.DataFrame(found, columns=list(COLUMNS))
     order = frame["severity"].map(SEVERITIES.index)
     return frame.iloc[order.argsort(kind="stable")].reset_index(drop=True)
@@ -129,12 +129,19 @@ def _missing(health: pd.DataFrame) -> Iterator[tuple]:
     some = health.assign(asked=health["n_judged"] + health["n_missing"])[health["n_missing"] > 0]
     some = some.sort_values("n_missing", ascending=False, kind="stable")
     for row in some[some["n_missing"] > 0.01 * some["asked"]].to_dict("records"):
-        text = f"{row['n_missing']} of {row['asked']} judgements are missing and not averaged"
-        yield "medium", "missing judgements", row["model"], text, _percent(row["n_missing"] / row["asked"], 2)
+        yield "medium", *_missing_of(row)
     few = some[some["n_missing"] <= 0.01 * some["asked"]]
-    if len(few):
+    if len(few) == 1:
+        yield "low", *_missing_of(few.to_dict("records")[0])
+    elif len(few):
         text = f"{len(few)} of {len(health)} models have missing judgements, 1 % or fewer each, not averaged"
         yield "low", "missing judgements", "", text, _names(few["model"])
+
+
+def _missing_of(row):
+    are = "is" if row["n_missing"] == 1 else "are"
+    text = f"{row['n_missing']} of {row['asked']} judgements {are} missing and not averaged"
+    return "missing judgements", row["model"], text, _percent(row["n_missing"] / row["asked"], 2)
 
 
 def _win_rates(rates: pd.DataFrame) -> Iterator[tuple]:

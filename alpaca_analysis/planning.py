@@ -249,8 +249,9 @@ class OrderPlan:
         return self.pairs.copy()
 
     def __str__(self):
+        needed = "no number of" if math.isinf(self.n_needed) else f"{self.n_needed:,.0f}"
         return (
-            f"{self.n_needed:,.0f} instructions for the whole order of {len(self.pairs) + 1} models "
+            f"{needed} instructions for the whole order of {len(self.pairs) + 1} models "
             f"({self.n:,} now, {self.n_neighbours_ordered} of {len(self.pairs)} neighbours ordered); "
             f"power {self.power:g}, level {self.confidence_level:g} for all pairs at once"
         )

@@ -30,20 +30,25 @@ TITLES = {
     "claims": "Printed numbers",
 }
 EXPLANATIONS = {
-    "health": "Per model: what was judged and what is missing, how long outputs are, and the share of "
-    "outputs that have the most frequent length.",
+    "health": "Per model: what was judged and what is missing, how long outputs are on average, in "
+    "characters, and the share of outputs that have the usual, most frequent length.",
     "win_rates": "Mean outcome over judged instructions, a draw counting half.",
     "length_preference": "Decisions between outputs that differ by more than 30 characters; 50 % is no "
     "preference. Longer outputs may also be better ones.",
     "length_response": "Mean outcome in bins of how much longer the model's output is.",
-    "length_control": "The win rate had both outputs been equally long, by logistic regression; the error "
-    "includes the fit. It answers for length only, not for style or substance.",
+    "length_control": "The win rate had both outputs been equally long, by logistic regression on length "
+    "(phi), the instruction's difficulty (psi) and the model's strength (theta); the error includes the "
+    "fit. It answers for length only, not for style or substance.",
     "first_position": "50 % means that the order of presentation does not matter.",
     "lists": "Decisions between an output with a list and one without.",
     "agreement": "The judge against the human majority; one human against the majority of the others.",
     "claims": "Printed values against recomputed ones; a value is impossible where no number of wins and "
     "draws rounds to it.",
 }
+NO_LENGTHS = (
+    "the judgements do not say how long outputs are (columns length_model and length_reference, or the texts "
+    "output_model and output_reference)"
+)
 NEEDS = {
     "first_position": "the judgements do not say which output was shown first (column position)",
     "lists": "the judgements do not say which outputs hold a list (columns list_model, list_reference)",
@@ -87,10 +92,13 @@ class Audit:
     def _headline(self):
         s = self.settings
         judges, references = (
-            ", ".join(map(printable, s[k])) or "unknown" for k in ("annotators", "references")
+            ", ".join(map(printable, s[k])) or f"an unnamed {what}"
+            for k, what in (("annotators", "judge"), ("references", "reference"))
         )
-        models = "1 model" if s["n_models"] == 1 else f"{s['n_models']} models"
-        return f"Audit of {judges}: {s['n_judgements']:,} judgements of {models} against {references}"
+        size, models = (
+            _counted(s[k], what) for k, what in (("n_judgements", "judgement"), ("n_models", "model"))
+        )
+        return f"Audit of {judges}: {size} of {models} against {references}"
 
     def to_json(self, path) -> Path:
         """Write findings, results and settings as JSON; undefined numbers are null."""
@@ -104,6 +112,10 @@ class Audit:
     def to_html(self, path) -> Path:
         """Write one page that needs nothing else: figures are inside it, and it asks for nothing."""
         return write_text(path, render(self))
+
+
+def _counted(number, what):
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _paragraph(finding, width=100):
@@ -168,11 +180,12 @@ def audit(
             found = ", ".join(names[:4])
             raise AnnotationError(f"one {column} in an audit; select one", column=column, found=found)
     results, skipped = {}, {}
+    blind = table[["length_model", "length_reference"]].isna().any(axis=1).all()
     for name, section in _sections(table, humans, claims, {"n_resamples": n_resamples, "rng": rng}).items():
         try:
             results[name] = section()
         except AnnotationError as error:
-            skipped[name] = str(error)
+            skipped[name] = NO_LENGTHS if blind and name.startswith("length") else str(error)
     settings = {
         "annotators": sorted(map(str, table["annotator"].dropna().unique())),
         "references": sorted(map(str, table["reference"].dropna().unique())),

@@ -82,7 +82,7 @@ def catalog() -> pd.DataFrame:
         bundled = entry["kind"] != "rows"
         paths = [] if bundled else _paths(str(name))
         if bundled:
-            size = inside(data_folder(), entry["files"]).stat().st_size
+            size: float = inside(data_folder(), entry["files"]).stat().st_size
         else:
             size = _registry()["bytes"][paths].sum(skipna=False)
         rows.append(

@@ -35,13 +35,22 @@ PERCENT = {
 LABELS = {
     "ci": "interval",
     "lc_win_rate": "length-controlled win rate",
+    "near_equal": "about equally long",
     "n_draws": "draws",
+    "n_judged": "judged",
     "n_losses": "losses",
     "n_missing": "missing",
+    "n_not_text": "outputs that are no text",
     "n_total": "judged",
     "n_wins": "wins",
+    "other_reference": "reference outputs of another length than usual",
+    "phi": "length (phi)",
+    "psi": "difficulty (psi)",
     "pvalue": "p",
+    "same_length": "outputs of the usual length",
+    "same_length_reference": "same, of the reference",
     "standard_error": "standard error",
+    "theta": "strength (theta)",
 }
 RISKY = tuple("=+-@＝＋－＠")  # what a spreadsheet takes for the beginning of a formula
 

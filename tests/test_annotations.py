@@ -108,7 +108,9 @@ def test_texts_stand_in_for_ids_and_lengths():
 
 def test_an_instruction_that_is_no_text_is_refused():
     rows = ROWS.drop(columns="instruction_id").assign(instruction=["x", None, "y"])
-    with pytest.raises(AnnotationError, match=r"row 1, column 'instruction': found (None|nan), expected text"):
+    with pytest.raises(
+        AnnotationError, match=r"row 1, column 'instruction': found (None|nan), expected text"
+    ):
         check(rows)
 
 

@@ -335,7 +335,7 @@ def test_notes_say_what_is_wrong():
     same = table["model"] == "c"
     table.loc[same, "length_model"] = table.loc[same, "length_reference"]
     note = fit_length_control(table, difficulty=difficulty).to_frame().set_index("model")["note"]
-    assert note["a"] == "2 judgements without outcome or length left out of the regression"
+    assert note["a"] == "2 unusable judgements left out"
     assert note["b"] == "the interval may cover less than it says: too few wins or losses at equal length"
     assert note["c"] == "all outputs as long as the reference's: nothing to control"
     alone = fit_length_control(made_up(models=("a",))[0], difficulty=difficulty).to_frame()

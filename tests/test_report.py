@@ -204,8 +204,10 @@ def test_what_cannot_be_computed_is_said_with_its_reason():
     assert set(result.settings["skipped"]) == {"length_preference", "length_response", "length_control"}
     assert set(result.settings["not_given"]) == {"first_position", "lists", "agreement", "claims"}
     frame = result.to_frame()
-    assert frame["severity"].tolist() == ["info"] * 3
-    assert frame["finding"].str.startswith("not looked at: ").all()
+    assert frame["severity"].tolist() == ["info"]
+    assert frame.loc[0, "check"] == "length preference, length response, length control"
+    assert frame.loc[0, "finding"].startswith("not looked at: the judgements do not say how long outputs are")
+    assert repr(result).startswith("Audit of an unnamed judge: 100 judgements of 1 model against r")
     page = render(result)
     for reason in (*result.settings["skipped"].values(), *result.settings["not_given"].values()):
         assert reason in html.unescape(page)
