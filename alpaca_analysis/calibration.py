@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from . import bootstrap, votes
+from . import bootstrap, few_units, votes
 from .annotations import AnnotationError, UndefinedWarning, check
 from .winrates import refuse_mixed
 
 UNLABELLED = "undefined: no judged pair with a label"
+# With fewer labels of the rarer kind the interval covered 58 to 92 % for 95 % in simulation.
+FEW_LABELS = 5
 
 
 def calibrated_win_rate(
@@ -60,7 +62,9 @@ def calibrated_win_rate(
         `by` columns, ``win_rate``, ``standard_error``, ``ci_low``, ``ci_high``, ``weight`` (lambda),
         ``judge_win_rate`` (over all pairs), ``human_win_rate`` and ``human_standard_error`` (labelled
         pairs alone), ``n_labelled``, ``n_judged`` (with or without a label), ``n_unjudged`` (labelled
-        pairs that the judge did not judge, left out), ``note``; best first, fractions.
+        pairs that the judge did not judge, left out), ``note`` (why an entry is NaN, or the interval
+        approximate: people's labels are nearly all of one kind, or few units carry it); best first,
+        fractions.
 
     Raises
     ------
@@ -265,6 +269,18 @@ class _Pilot:
             note = "the judge contradicts people: no help"
         return float(spread[0, 0] * self.n_labelled), float(r), note
 
+    def few(self, weight, size) -> str:
+        """Return a note if the interval rests on few units, or on few labels of the rarer kind."""
+        shares = bootstrap.influence(self.units)
+        combined = shares[:, 0] + weight * (np.nan_to_num(shares[:, 2]) - shares[:, 1])
+        if note := few_units.of_shares(combined, self.units.counts, size):
+            return note
+        people = bootstrap.Units(self.units.y[:, :1], self.units.m[:, :1], self.units.multiplicity)
+        rarer = few_units.far_end(people)[0]
+        if rarer <= FEW_LABELS:
+            return f"interval approximate: about {rarer:.0f} labels of the rarer kind"
+        return ""
+
     def estimate(self, weight, confidence_level) -> dict:
         if not self.n_labelled:
             return self._row(np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, UNLABELLED)
@@ -290,6 +306,7 @@ class _Pilot:
         if error > 1e-12:
             half = stats.t.ppf((1 + confidence_level) / 2, sizes[0] - 1) * error
             low, high = value - half, value + half
+            note = "; ".join(filter(None, (note, self.few(weight, sizes[0]))))
         elif not np.isnan(error):
             note = "interval undefined: all outcomes are equal"
         else:

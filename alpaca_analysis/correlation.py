@@ -213,10 +213,8 @@ def correlate(
         low = high = np.nan
     elif np.isnan(low):
         notes.append(f"interval undefined: {n} models, or points on a line")
-    elif interval == "bootstrap" and method == "pearson" and n < FEW_MODELS:
-        notes.append(f"interval approximate: the bootstrap over {n} models may cover 89 to 93 % for 95 %")
-    elif interval == "fisher" and (crowded := crowding(x, y, method)):
-        notes.append(crowded)
+    elif approximate := few_models(n, method) if interval == "bootstrap" else crowding(x, y, method):
+        notes.append(approximate)
     keep = ~np.eye(n, dtype=bool)
     left_out = [coefficient(x[k][None], y[k][None], method)[0] for k in keep]
     result = Correlation(
@@ -317,6 +315,13 @@ def fisher_interval(statistic, n, method: str, confidence_level: float):
     factor = {"pearson": 1.0, "spearman": 1 + r**2 / 2, "kendall": 0.437}[method]
     half = stats.norm.ppf((1 + confidence_level) / 2) * np.sqrt(factor / spare)
     return np.tanh(np.arctanh(r) - half), np.tanh(np.arctanh(r) + half)
+
+
+def few_models(n: int, method: str) -> str:
+    """Return a note where the percentile bootstrap has too few models; ranks need no more than there are."""
+    if method != "pearson" or n >= FEW_MODELS:
+        return ""
+    return f"interval approximate: the bootstrap over {n} models may cover 89 to 93 % for 95 %"
 
 
 def crowding(x: np.ndarray, y: np.ndarray, method: str) -> str:

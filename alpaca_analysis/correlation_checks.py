@@ -14,7 +14,7 @@ from . import bootstrap
 from .annotations import AnnotationError, UndefinedWarning
 from .claims import rounds_to
 from .coefficients import check_method, coefficient, resampled
-from .correlation import align, fisher_interval, percentiles
+from .correlation import align, crowding, few_models, fisher_interval, percentiles
 
 
 def restrict_range(
@@ -50,7 +50,8 @@ def restrict_range(
         ``keep`` (``"all"``, ``"best"`` or ``"worst"``), ``n``, ``statistic``, ``ci_low``, ``ci_high``,
         ``spread`` (standard deviation of `by` in the field over that among all), ``expected`` (the
         coefficient of a linear relation with equal residuals: Thorndike's case 2, for Pearson; NaN
-        otherwise), ``lowest`` and ``highest`` model of the field, ``note`` (why an entry is NaN).
+        otherwise), ``lowest`` and ``highest`` model of the field, ``note`` (why an entry is NaN, or where
+        win rates crowd at a bound, as in `win_rate_correlation`).
 
     References
     ----------
@@ -78,7 +79,7 @@ def restrict_range(
     fields = [("all", points)]
     fields += [("best", points.head(k)) for k in range(n - 1, minimum - 1, -1)]
     fields += [("worst", points.tail(k)) for k in range(n - 1, minimum - 1, -1)]
-    rows, whole = [], None
+    rows, notes, whole = [], [], None
     for keep, field in fields:
         r = coefficient(field["x"].to_numpy()[None], field["y"].to_numpy()[None], method)[0]
         whole = r if whole is None else whole
@@ -86,9 +87,12 @@ def restrict_range(
         low, high = fisher_interval(r, len(field), method, confidence_level)
         expected = whole * spread / np.sqrt(1 + whole**2 * (spread**2 - 1)) if method == "pearson" else np.nan
         rows.append([keep, len(field), r, low, high, spread, expected, *field["model"].iloc[[-1, 0]]])
+        notes.append(crowding(field["x"].to_numpy(), field["y"].to_numpy(), method))
     columns = ["keep", "n", "statistic", "ci_low", "ci_high", "spread", "expected", "lowest", "highest"]
-    result = pd.DataFrame(rows, columns=columns)
-    few = np.where(result["ci_low"].isna(), "interval undefined: too few models, or points on a line", "")
+    result = pd.DataFrame(rows, columns=columns).assign(note=notes)
+    few = np.where(
+        result["ci_low"].isna(), "interval undefined: too few models, or points on a line", result["note"]
+    )
     result["note"] = np.where(result["statistic"].isna(), "undefined: one side is constant", few)
     result.attrs = bootstrap.settings(method=method, unit="model", confidence_level=confidence_level)
     result.attrs |= {"by": by, "interval": "fisher"}
@@ -121,8 +125,9 @@ def compare_correlations(
     -------
     DataFrame
         One row: ``statistic_1``, ``statistic_2``, ``statistic_difference``, ``ci_low``, ``ci_high``,
-        ``pvalue`` (two-sided, of no difference), ``test``, ``n``, ``note`` (why an entry is NaN). The test
-        is Williams's for two dependent correlations that share a variable; for the rank coefficients it is
+        ``pvalue`` (two-sided, of no difference), ``test``, ``n``, ``note`` (why an entry is NaN, or the
+        interval approximate: for Pearson's coefficients it needs about 80 models). The test is
+        Williams's for two dependent correlations that share a variable; for the rank coefficients it is
         twice the smaller share of bootstrap differences on either side of 0.
 
     Warns
@@ -171,8 +176,8 @@ def compare_correlations(
         beside = [(differences <= 0).mean(), (differences >= 0).mean()]
         pvalue = min(1.0, 2 * max(min(beside), 1 / len(differences)))
     row = {"statistic_1": one, "statistic_2": two, "statistic_difference": one - two}
-    row |= {"ci_low": low, "ci_high": high, "pvalue": pvalue, "test": test, "n": len(both), "note": note}
-    result = pd.DataFrame([row])
+    row |= {"ci_low": low, "ci_high": high, "pvalue": pvalue, "test": test, "n": len(both)}
+    result = pd.DataFrame([row | {"note": note or few_models(len(both), method)}])
     result.attrs = bootstrap.settings(
         method=method, unit="model", confidence_level=confidence_level, n_resamples=n_resamples, rng=rng
     ) | {"interval": "percentile"}
@@ -230,7 +235,8 @@ def check_correlation(
     -------
     DataFrame
         One row: ``printed``, ``statistic``, ``agrees`` (rounds to what is printed, halves either way),
-        ``could_agree`` (so does some draw within the reading error), ``ci_low``, ``ci_high``, ``n``.
+        ``could_agree`` (so does some draw within the reading error), ``ci_low``, ``ci_high``, ``n``,
+        ``note`` (where win rates crowd at a bound, as in `win_rate_correlation`).
 
     Raises
     ------
@@ -259,8 +265,8 @@ def check_correlation(
         could = any(_agrees(v, value) for v in coefficient(a + shift[0], b + shift[1], method) ** power)
     if power == 2:
         low, high = sorted((low**2, high**2)) if low * high > 0 else (0.0, max(low**2, high**2))
-    row = [printed, r**power, agrees, could, low, high, len(points)]
-    columns = ["printed", "statistic", "agrees", "could_agree", "ci_low", "ci_high", "n"]
+    row = [printed, r**power, agrees, could, low, high, len(points), crowding(a, b, method)]
+    columns = ["printed", "statistic", "agrees", "could_agree", "ci_low", "ci_high", "n", "note"]
     result = pd.DataFrame([row], columns=columns)
     result.attrs = bootstrap.settings(method=method, unit="model", confidence_level=confidence_level)
     result.attrs |= {"power": power, "interval": "fisher"}

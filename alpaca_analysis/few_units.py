@@ -102,9 +102,23 @@ def of_means(units: bootstrap.Units, method: str, better: str = "") -> np.ndarra
 
 def of_difference(units: bootstrap.Units) -> str:
     """Return a note if the difference of the two columns rests on too few units for an interval."""
-    shares = bootstrap.influence(units) @ np.array([[1.0], [-1.0]])
     size = (units.counts @ (units.m > 0)).min()
-    return _note(size, rarity(shares, units.counts)[0], FEW_IN_DIFFERENCE, False, "")
+    return of_shares(bootstrap.influence(units) @ np.array([1.0, -1.0]), units.counts, size)
+
+
+def of_shares(shares: np.ndarray, counts: np.ndarray, size: int) -> str:
+    """Return a note if an estimate that is a combination of means rests on too few units for an interval.
+
+    Parameters
+    ----------
+    shares : ndarray of shape (n_units,)
+        Linearised shares of the units in the estimate.
+    counts : ndarray of shape (n_units,)
+        How many equal units each row stands for.
+    size : int
+        Units, of the smallest sample.
+    """
+    return _note(size, rarity(shares[:, None], counts)[0], FEW_IN_DIFFERENCE, False, "")
 
 
 def _note(size, carried, few, unseen, better):

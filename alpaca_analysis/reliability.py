@@ -14,6 +14,8 @@ from .agreement import matched_votes, settings
 from .annotations import AnnotationError, UndefinedWarning
 
 LEVELS = ("nominal", "ordinal", "interval")
+# With fewer the interval of alpha covered 58 to 92 % for 95 % in simulation, with more 93 to 96 %.
+FEW_INSTRUCTIONS, FEW_RARER = 30, 8
 SIDES = ("reference", "draw", "model")
 
 
@@ -50,7 +52,8 @@ def krippendorff_alpha(
     -------
     DataFrame
         One row: ``level``, ``alpha``, ``ci_low``, ``ci_high``, ``n`` (pairs with two verdicts or more),
-        ``n_verdicts``, ``note``.
+        ``n_verdicts``, ``note`` (why an entry is NaN, or the interval approximate: fewer than 30
+        instructions, or fewer than 8 on which most people give another verdict than the commonest).
 
     Raises
     ------
@@ -96,6 +99,7 @@ def krippendorff_alpha(
     else:
         tail = (1 - confidence_level) / 2
         low, high = np.nanquantile(resampled, [tail, 1 - tail])
+        note = _few(counts, items)
     weight = items["n"].to_numpy()
     result = pd.DataFrame(
         {
@@ -115,9 +119,22 @@ def krippendorff_alpha(
         n_resamples=n_resamples,
         rng=rng,
     ) | {"level": level, "on": list(matched.on)}
-    if note:
+    if np.isnan(low):
         warnings.warn(f"alpha: {note}", UndefinedWarning, stacklevel=2)
     return result
+
+
+def _few(counts, items):
+    """Return a note if too few instructions, or too few on the rarer side, carry the interval of alpha."""
+    commonest = (items["n"].to_numpy() @ counts).argmax()
+    total = counts.sum(axis=1)
+    rarer = votes.clustered(items, 1.0 * (2 * (total - counts[:, commonest]) >= total))
+    size, carried = rarer.counts.sum(), rarer.counts @ (rarer.y[:, 0] > 0)
+    if size < FEW_INSTRUCTIONS:
+        return f"interval approximate: {size} instructions"
+    if carried < FEW_RARER:
+        return f"interval approximate: rests on {carried} instructions whose verdict is not the commonest"
+    return ""
 
 
 def _alpha(counts, weight, level):

@@ -48,3 +48,6 @@ def pytest_collection_modifyitems(config, items):
     if deselected:
         config.hook.pytest_deselected(items=deselected)
         items[:] = [item for item in items if item not in set(deselected)]
+    for item in items:  # they finish on a busy machine, too
+        if item.get_closest_marker("simulation") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(1800))

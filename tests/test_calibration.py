@@ -247,6 +247,26 @@ def test_counts_are_pairs_and_settings_are_stated():
         assert {"method", "confidence_level", "n_resamples", "seed"} <= set(result.attrs)
 
 
+def labelled(losses, n=80, judged=400):
+    """Return a judge who is right four times of five, and labels of n pairs with so many losses."""
+    truth = np.where(np.arange(judged) % n < losses, 0.0, 1.0)
+    said = np.where(np.arange(judged) % 5, truth, 1 - truth)
+    base = pd.DataFrame({"instruction_id": np.arange(judged).astype(str), "model": "m", "reference": "r"})
+    return base.assign(annotator="judge", outcome=said), base.assign(annotator="p", outcome=truth).head(n)
+
+
+def test_interval_says_that_labels_are_nearly_of_one_kind():
+    assert "approximate" in calibrated_win_rate(*labelled(3)).loc[0, "note"]
+    assert calibrated_win_rate(*labelled(30)).loc[0, "note"] == ""
+    note = calibrated_win_rate(*labelled(4), weight=1.0).loc[0, "note"]
+    assert note == "interval approximate: about 4 labels of the rarer kind"
+    assert calibrated_win_rate(*labelled(5), weight=1.0).loc[0, "note"] == ""
+    alone = calibrated_win_rate(*labelled(3, judged=80)).loc[0, "note"]
+    assert alone.startswith(
+        "every judged pair has a label: the judge adds nothing; interval approximate: rests on"
+    )
+
+
 @pytest.mark.simulation
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("pairs_each", "accuracy"), [(1, 0.6), (4, 0.9)])

@@ -463,6 +463,19 @@ def test_ranks_do_not_crowd(method):
     assert win_rate_correlation(x, y, method=method, n_resamples=9).note == ""
 
 
+def test_checks_of_a_correlation_carry_the_notes():
+    x, y = np.append(AT_THE_TOP, 0.98), np.append(LIKEWISE_AT_THE_TOP, 0.8)
+    crowded = "4 of 22 models within 10 points"
+    assert crowded in check_correlation("0.9", x, y).loc[0, "note"]
+    assert check_correlation("0.9", x, y, method="spearman").loc[0, "note"] == ""
+    notes = restrict_range(x, y, by="x", minimum=18).set_index(["keep", "n"])["note"]
+    assert crowded in notes["all", 22]
+    assert "4 of 18 models" in notes["best", 18]
+    assert notes["worst", 18] == ""
+    assert "over 22 models" in compare_correlations(x, x**2, y, n_resamples=99).loc[0, "note"]
+    assert compare_correlations(x, -x, y, method="spearman", n_resamples=99).loc[0, "note"] == ""
+
+
 def test_bootstrap_over_few_models_says_so():
     rng = np.random.default_rng(0)
     x = rng.uniform(0.2, 0.8, 80)

@@ -1,9 +1,12 @@
 """Alpha against two packages, the ceiling against simulated truth, the alternative annotator test."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
+from scipy import stats
 
 from alpaca_analysis import (
     AnnotationError,
@@ -109,6 +112,55 @@ def test_alpha_is_undefined_without_variation():
     assert np.isnan(found.loc[0, "alpha"])
     with pytest.raises(AnnotationError, match="two verdicts"):
         krippendorff_alpha(people([1, 0]))
+
+
+def test_interval_of_alpha_says_that_it_rests_on_few():
+    def note(ones, zeros):
+        sides = np.repeat([1, 0], [ones, zeros])
+        dissent = np.where(np.arange(ones + zeros) % 5, sides, 1 - sides)  # every fifth, of one of three
+        return krippendorff_alpha(people(sides, sides, dissent), n_resamples=99).loc[0, "note"]
+
+    assert note(21, 8) == "interval approximate: 29 instructions"
+    assert note(22, 8) == note(8, 22) == ""
+    few = "interval approximate: rests on 7 instructions whose verdict is not the commonest"
+    assert note(80, 7) == note(7, 80) == few
+
+
+def test_alpha_counts_instructions_not_pairs():
+    """Eight pairs on the rarer side, of four instructions."""
+    sides = np.repeat([1, 0], [40, 8])
+    rows = people(sides, sides, np.where(np.arange(48) % 5, sides, 1 - sides))
+    rows["repeat"] = rows.groupby("annotator").cumcount()
+    rows["instruction_id"] = 3 * ([f"i{k}" for k in range(40)] + [f"j{k // 2}" for k in range(8)])
+    found = krippendorff_alpha(rows, n_resamples=99, on=["repeat"])
+    assert "rests on 4 instructions" in found.loc[0, "note"]
+
+
+@pytest.mark.simulation
+@pytest.mark.parametrize(("n", "rarer", "least"), [(40, 0.5, 0.93), (80, 0.1, 0.93), (80, 0.03, 0.8)])
+def test_coverage_of_alpha_with_few_on_one_side(n, rarer, least):
+    """From counts, 1,000 data sets; what has no note covers 93 %, all together less."""
+    rng, agree = np.random.default_rng(6), 0.9
+    law = [
+        sum(p * stats.binom.pmf(k, 3, q) for p, q in ((rarer, 1 - agree), (1 - rarer, agree)))
+        for k in range(4)
+    ]
+    chance = rarer * (1 - agree) + (1 - rarer) * agree
+    true = 1 - 2 * agree * (1 - agree) / (2 * chance * (1 - chance))
+    hits, noted = [], []
+    for _ in range(1000):
+        sides = np.repeat(range(4), rng.multinomial(n, law))
+        rows = people(*[(sides > k) * 1 for k in range(3)])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UndefinedWarning)
+            row = krippendorff_alpha(rows, n_resamples=299, rng=rng).loc[0]
+        hits.append(row["ci_low"] <= true <= row["ci_high"])
+        noted.append(bool(row["note"]))
+    hits, noted = np.array(hits), np.array(noted)
+    assert hits.mean() > least - 3 * 0.008
+    if noted.mean() < 0.5:
+        assert hits[~noted].mean() > 0.93 - 3 * 0.01
+    assert (noted.mean() > 0.5) == (rarer == 0.03)
 
 
 @pytest.mark.simulation
