@@ -126,16 +126,19 @@ def check(table: pd.DataFrame, *, source="table", require: Iterable[str] = ()) -
             raise AnnotationError(f"a column {column!r}{remedy}", source=source, found=found)
     if len(table) == 0:
         raise AnnotationError("at least one judgement, found none", source=source)
-    out = {
-        "instruction_id": _ids(table, source),
-        **{name: _category(table, name, source) for name in NAMES},
-        "outcome": _outcomes(table["outcome"], source),
-        "length_model": _lengths(table, "length_model", source),
-        "length_reference": _lengths(table, "length_reference", source),
-        "n": _weights(table, source),
-    }
-    out.update({c: table[c].to_numpy() for c in table.columns if c not in out and c not in NAMES})
-    checked = pd.DataFrame(out, copy=False)
+    try:
+        out = {
+            "instruction_id": _ids(table, source),
+            **{name: _category(table, name, source) for name in NAMES},
+            "outcome": _outcomes(table["outcome"], source),
+            "length_model": _lengths(table, "length_model", source),
+            "length_reference": _lengths(table, "length_reference", source),
+            "n": _weights(table, source),
+        }
+        out.update({c: table[c].to_numpy() for c in table.columns if c not in out and c not in NAMES})
+        checked = pd.DataFrame(out, copy=False)
+    except UnicodeEncodeError as error:  # half a surrogate pair, which pandas cannot hold
+        raise AnnotationError("whole characters", source=source, found=error.object) from None
     checked.attrs = dict(table.attrs)
     _check_unique(checked, source)
     return checked
@@ -185,7 +188,7 @@ def _category(table, column, source):
 
 def _outcomes(values, source):
     strange = values.map(lambda v: isinstance(v, _NO_NUMBERS)) if values.dtype.kind not in "fiu" else None
-    numbers = _floats(values)
+    numbers = to_numeric(values).astype(float)
     bad = (numbers < 0) | (numbers > 1) | (numbers.isna() & values.notna())
     if strange is not None:
         bad |= strange
@@ -196,16 +199,16 @@ def _outcomes(values, source):
     return numbers.to_numpy()
 
 
-def _floats(values):
-    """Return numbers as floats, NaN for what is none, infinity for integers too large for a float."""
+def to_numeric(values: pd.Series) -> pd.Series:
+    """Return numbers as pandas does, NaN for what is none, infinity for integers too large for a float."""
     try:
         numbers = pd.to_numeric(values, errors="coerce")
-        if {numbers.dtype.kind, values.dtype.kind} & set("cmM"):  # dates and complex numbers count nothing
-            return pd.Series(np.nan, index=values.index)
-        return numbers.astype(float)
     except OverflowError:
         small = values.map(lambda v: np.inf if isinstance(v, int) and v.bit_length() > 1000 else v)
-        return pd.to_numeric(small, errors="coerce").astype(float)
+        numbers = pd.to_numeric(small, errors="coerce")
+    if {numbers.dtype.kind, values.dtype.kind} & set("cmM"):  # dates and complex numbers count nothing
+        return pd.Series(np.nan, index=values.index)
+    return numbers
 
 
 def _lengths(table, column, source):
@@ -213,7 +216,7 @@ def _lengths(table, column, source):
         text = column.replace("length", "output")
         written = table[text] if text in table else [None] * len(table)
         return np.array([len(t) if isinstance(t, str) else np.nan for t in written])
-    numbers = _floats(table[column])
+    numbers = to_numeric(table[column]).astype(float)
     bad = (numbers < 0) | np.isinf(numbers) | (numbers.isna() & table[column].notna())
     if bad.any():
         row = int(np.flatnonzero(bad.to_numpy())[0])
@@ -230,7 +233,7 @@ def _weights(table, source):
 
 def whole_numbers(values: pd.Series, *, column: str, source="table", minimum=0) -> np.ndarray:
     """Return `values` as int64, or raise naming the first that is not a whole number >= `minimum`."""
-    numbers = _floats(values).to_numpy()
+    numbers = to_numeric(values).astype(float).to_numpy()
     bad = ~(numbers >= minimum) | (numbers != np.floor(numbers)) | (numbers > 2**53)
     if values.dtype.kind not in "fiu":
         bad |= values.map(lambda v: isinstance(v, _NO_NUMBERS)).to_numpy()

@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 
-from .annotations import AnnotationError, check, select_models
+from .annotations import AnnotationError, _Verbatim, check, columns_once, select_models
 from .bootstrap import check_options
 from .comparisons import compare
 from .winrates import win_rate, win_rate_bounds
@@ -191,9 +191,13 @@ def check_claims(
     for column in ("model", "reference", "printed"):
         if column not in claims:
             raise AnnotationError(f"a column {column!r}", source="claims", found=list(claims.columns))
+    columns_once(claims, source="claims")
     rates = _rates(claims, check(table), method, confidence_level, n_resamples, rng)
-    rows = [_check_one(claim, rates, n_range) for claim in claims.to_dict("records")]
-    result = pd.concat([claims.reset_index(drop=True), pd.DataFrame(rows)], axis=1)
+    rows = pd.DataFrame([_check_one(claim, rates, n_range) for claim in claims.to_dict("records")])
+    if clash := set(claims) & set(rows):
+        expected = "no column of the result among the claims; rename or drop it"
+        raise AnnotationError(expected, source="claims", found=_Verbatim(f"a column {clash.pop()!r}"))
+    result = pd.concat([claims.reset_index(drop=True), rows], axis=1)
     result.attrs = {**rates.attrs, "n_range": tuple(n_range)}
     return result
 

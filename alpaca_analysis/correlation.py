@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from . import bootstrap
-from .annotations import AnnotationError, UndefinedWarning, check
+from .annotations import AnnotationError, UndefinedWarning, check, to_numeric
 from .coefficients import check_method, coefficient, resampled
 from .winrates import refuse_mixed
 
@@ -296,7 +296,7 @@ def _numbers(values, name):
     if values.index.has_duplicates:
         twice = values.index[values.index.duplicated()][0]
         raise AnnotationError("each model once", source=name, column="index", found=twice)
-    numbers = pd.to_numeric(values, errors="coerce").astype(float)
+    numbers = to_numeric(values).astype(float)
     bad = (numbers.isna() & values.notna()) | np.isinf(numbers)
     if bad.any():
         raise AnnotationError("a number", source=name, row=values.index[bad][0], found=values[bad].iloc[0])

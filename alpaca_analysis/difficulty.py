@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from .annotations import AnnotationError, check
+from .annotations import AnnotationError, check, to_numeric
 from .lengths import length_feature
 from .sources import load
 
@@ -53,7 +53,7 @@ def _own_column(table):
             column="instruction_id",
             found="none",
         )
-    values = pd.to_numeric(table["difficulty"], errors="coerce").to_numpy(float)
+    values = to_numeric(table["difficulty"]).to_numpy(float)
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0])
         raise AnnotationError(
@@ -68,7 +68,7 @@ def _checked(difficulty):
     twice = difficulty.index[difficulty.index.duplicated()]
     if len(twice):
         raise AnnotationError("each instruction once", source="difficulty", found=twice[0])
-    bad = ~np.isfinite(pd.to_numeric(difficulty, errors="coerce").astype(float))
+    bad = ~np.isfinite(to_numeric(difficulty).astype(float))
     if bad.any():
         raise AnnotationError(
             "a finite number",

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .annotations import AnnotationError
+from .annotations import AnnotationError, columns_once, to_numeric
 from .leaderboard_files import against_files, figures_of_files, identical, names_in_files
 from .leaderboard_rows import MIN_SHARED, RANGES, Finding, against_counts, duplicates, numbers, ranges, scales
 
@@ -71,7 +71,7 @@ def audit_leaderboard(board, *, annotations: pd.DataFrame | None = None, coeffic
     """
     board = _read(board)
     findings = list(numbers(board))
-    board = board.assign(**{c: pd.to_numeric(board[c], errors="coerce") for c in RANGES if c in board})
+    board = board.assign(**{c: to_numeric(board[c]) for c in RANGES if c in board})
     findings += [*duplicates(board), *ranges(board), *scales(board)]
     findings += against_counts(board)
     fitted = _length_controlled(board, coefficients)
@@ -99,9 +99,13 @@ def _read(board):
         source = str(board)
         if not Path(board).is_file():
             raise FileNotFoundError(f"{board}: no such leaderboard")
-        board = pd.read_csv(board)
+        try:
+            board = pd.read_csv(board)
+        except ValueError as error:
+            raise AnnotationError(f"a CSV file with a header ({error})", source=source) from None
     if not isinstance(board, pd.DataFrame):
         raise AnnotationError("a DataFrame or a path", source=source, found=type(board).__name__)
+    columns_once(board, source=source)
     first = next((c for c in ("model", "Unnamed: 0", "evaluator") if c in board), None)
     if first is not None:
         board = board.rename(columns={first: "model"}).reset_index(drop=True)

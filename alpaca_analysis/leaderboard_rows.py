@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
+
+from .annotations import to_numeric
 
 FINEST = 1e-8  # points
 TWO_DECIMALS = 0.005  # points: below it a printed percentage stays what it is
@@ -50,9 +51,7 @@ def numbers(board) -> Iterator[Finding]:
         if column not in board:
             continue
         values = board[column]
-        for row in np.flatnonzero(
-            (pd.to_numeric(values, errors="coerce").isna() & values.notna()).to_numpy()
-        ):
+        for row in np.flatnonzero((to_numeric(values).isna() & values.notna()).to_numpy()):
             message = f"{column} is {values.iloc[row]!r}, not a number"
             yield Finding(board["model"].iloc[row], "number", "a number", values.iloc[row], "error", message)
 
@@ -71,7 +70,7 @@ def ranges(board) -> Iterator[Finding]:
         if column not in board:
             continue
         values = board[column]
-        for row in np.flatnonzero(((values < low) | (values > high)).to_numpy()):
+        for row in np.flatnonzero(((values < low) | (values > high) | np.isinf(values)).to_numpy()):
             span = f"{low:g} to {high:g}" if np.isfinite(high) else f"at least {low:g}"
             message = f"{column} is {values[row]:g}, outside its range of {span}"
             yield Finding(board["model"][row], "range", span, values[row], "error", message)

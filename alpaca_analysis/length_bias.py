@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from .annotations import AnnotationError, check
+from .annotations import AnnotationError, check, to_numeric
 from .bootstrap import check_options, settings
 from .length_logistic import fit_logistic, logit_interval
 from .lengths import length_difference
@@ -167,7 +167,7 @@ def prefer_first(
     """
     check_options(confidence_level, n_resamples)
     table, by = _grouped(table, by, "position")
-    position = pd.to_numeric(table["position"], errors="coerce")
+    position = to_numeric(table["position"])
     bad = table["position"].notna() & ~position.isin([1, 2])
     if bad.any():
         row = int(np.flatnonzero(bad)[0])

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import sparse, special
 
 from . import bootstrap
-from .annotations import AnnotationError, UndefinedWarning, check, require_judged
+from .annotations import AnnotationError, UndefinedWarning, check, require_judged, to_numeric
 from .joint_estimates import JointEstimates
 from .rankings import joint_rank_sets
 from .rating_fits import battle_units, fit_choix, fit_regression
@@ -241,13 +241,13 @@ def _battles(table, covariates):
 
 def _covariate(table, name):
     if name == "position":
-        shown = pd.to_numeric(table["position"], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        shown = to_numeric(table["position"]).to_numpy(dtype=float, na_value=np.nan)
         return np.select([shown == 1, shown == 2], [1.0, -1.0], np.nan)
     if name == "length":
         ours, theirs = table["length_model"].to_numpy(), table["length_reference"].to_numpy()
         with np.errstate(invalid="ignore"):
             return np.where(ours + theirs > 0, (ours - theirs) / (ours + theirs), 0.0 * (ours + theirs))
-    return pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    return to_numeric(table[name]).to_numpy(dtype=float, na_value=np.nan)
 
 
 def _codes(rows):

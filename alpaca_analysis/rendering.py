@@ -65,7 +65,10 @@ def format_number(value, places: int) -> str:
     """Return `value` with `places` decimals and a true minus sign; a dash where it is undefined."""
     if pd.isna(value):
         return ABSENT
-    text = f"{value:,.{places}f}"
+    try:
+        text = f"{value:,.{places}f}"
+    except OverflowError:  # an integer of hundreds of digits
+        text = f"{value:,}"
     if text.lstrip("-").strip("0.") == "":
         text = text.lstrip("-")
     return text.replace("-", "−")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .annotations import columns_once, to_numeric
 from .rendering import ABSENT, Table, decimals, format_number, printable
 from .writing import write_text
 
@@ -85,6 +86,7 @@ def show(frame) -> Table:
     Interval: t; unit: judgement (no instruction ids)
     """
     frame = _frame(frame)
+    columns_once(frame, source="show")
     scale = 1.0 if _is_percent(frame) else 100.0
     estimate = next((c for c in ESTIMATES if c in frame and pd.api.types.is_numeric_dtype(frame[c])), None)
     if {"outcome", "ci_low"} <= set(frame.columns):  # a response to length: "difference" is in characters
@@ -308,7 +310,7 @@ def _frame(result) -> pd.DataFrame:
 def _is_percent(frame):
     """Tell whether the frame is a published one in percent: some win rate exceeds 1."""
     rates = [c for c in frame if str(c).endswith("win_rate")]
-    return any(pd.to_numeric(frame[c], errors="coerce").max() > 1 for c in rates)
+    return any(to_numeric(frame[c]).max() > 1 for c in rates)
 
 
 def _places(frame, estimate, scale):
@@ -360,7 +362,7 @@ def _estimate(frame, name, places, factor):
     errors = frame["standard_error"] if "standard_error" in frame else pd.Series(np.nan, index=frame.index)
     cells = [
         format_number(v * factor, p) + ("" if pd.isna(e) else f" ± {format_number(e * factor, p)}")
-        for v, e, p in zip(pd.to_numeric(frame[name]), errors, places, strict=True)
+        for v, e, p in zip(to_numeric(frame[name]), errors, places, strict=True)
     ]
     return f"{_label(name)}{_unit(name)}", cells, True
 
@@ -428,5 +430,5 @@ def _csv_cell(value):
     if not isinstance(value, str):
         return value
     text = printable(value)
-    risky = text[:1] in RISKY and not re.fullmatch(r"[+-]\d+(\.\d+)?", text, re.ASCII)
+    risky = text.lstrip()[:1] in RISKY and not re.fullmatch(r"[+-]\d+(\.\d+)?", text, re.ASCII)
     return "'" + text if risky else text

@@ -94,6 +94,8 @@ def win_rate(
     by = [by] if isinstance(by, str) else list(by)
     if clash := set(by) & set(_COLUMNS):
         raise ValueError(f"by: found {min(clash)!r}, which is a column of the result; rename it first")
+    if twice := [column for i, column in enumerate(by) if column in by[:i]]:
+        raise ValueError(f"by: found {twice[0]!r} twice, expected each column once")
     table = check(table, require=by + ([stratify] if stratify else []))
     refuse_mixed(table, by)
     if discrete:

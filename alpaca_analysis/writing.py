@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -24,7 +25,13 @@ def replacing(path) -> Iterator[Path]:
     ------
     Path
         In the same folder, with the same suffix. Removed if the block raises, so that what was at
-        `path` before is still there.
+        `path` before is still there. A link stays, and the file it leads to is replaced. A device or
+        pipe, such as ``/dev/stdout``, is itself given, to be written to.
+
+    Raises
+    ------
+    IsADirectoryError
+        `path` is a folder.
 
     Examples
     --------
@@ -36,6 +43,12 @@ def replacing(path) -> Iterator[Path]:
     'whole'
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "a folder; expected the name of a file to write", str(path))
+    if (path.exists() and not path.is_file()) or path.parent == Path("/dev"):
+        yield path  # renaming a file to it would remove the device
+        return
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}{path.suffix}")
     try:

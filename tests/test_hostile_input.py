@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -261,3 +262,112 @@ def test_a_link_in_the_cache_is_replaced_and_not_written_through(tmp_path, monke
 def test_lengths_that_no_number_can_hold_are_refused():
     with pytest.raises(AnnotationError, match="column 'length_model'"):
         aa.win_rate(ONE.assign(length_model=np.array([DIGITS], dtype=object)))
+
+
+def test_half_an_emoji_in_a_text_is_read_and_in_a_name_refused(tmp_path):
+    path = tmp_path / "annotations.json"
+    path.write_text(
+        json.dumps([RECORDS["alpaca_eval"] | {"output_2": "cut \ud83d", "instruction": "\ud83d?"}])
+    )
+    table = aa.read_annotations(path, texts=True)
+    assert table.loc[0, ["instruction", "output_model"]].tolist() == ["??", "cut ?"]
+    assert table.loc[0, "length_model"] == 5
+    assert table.loc[0, "instruction_id"] == aa.read_annotations(path).loc[0, "instruction_id"]
+    outputs = tmp_path / "model_outputs.json"
+    outputs.write_text(json.dumps([{"instruction": "a", "output": "\ud83d", "generator": "m"}]))
+    assert aa.read_outputs(outputs, texts=True).loc[0, "output"] == "?"
+    for kind, field, column in (
+        ("alpaca_eval", "generator_2", "model"), ("alpaca_eval", "dataset", "dataset"), ("arena", "model_b", "reference"),
+        ("table", "model", "model"), ("table", "instruction_id", "instruction_id"),
+    ):  # fmt: skip
+        path.write_text(json.dumps([RECORDS[kind] | {field: "\ud83d"}]))
+        with pytest.raises(
+            AnnotationError, match=f"row 0, column '{column}': found .*, expected whole characters"
+        ):
+            aa.read_annotations(path)
+
+
+# Writing.
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs pipes and links")
+def test_devices_pipes_links_and_folders_are_not_replaced(tmp_path):
+    table = aa.win_rate(aa.from_counts(COUNTS), method="t")
+    target, link, pipe = tmp_path / "target.csv", tmp_path / "link.csv", tmp_path / "pipe.csv"
+    link.symlink_to(target)
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        for place in (target, link, pipe):
+            aa.to_csv(table, place)
+        assert os.read(reader, 10_000) == target.read_bytes()
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    with pytest.raises(IsADirectoryError, match="a folder; expected the name of a file"):
+        aa.to_csv(table, tmp_path)
+    aa.to_csv(table, "/dev/null")
+    assert not Path("/dev/null").is_file()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link.csv", "pipe.csv", "target.csv"]
+
+
+def test_an_empty_path_is_not_the_folder_one_is_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "annotations.json").write_text(json.dumps([RECORDS["alpaca_eval"]]))
+    for empty in ("", [""]):
+        with pytest.raises(FileNotFoundError, match="an empty path"):
+            aa.read_annotations(empty)
+    assert len(aa.read_annotations(tmp_path)) == 1
+
+
+def test_columns_of_a_result_are_no_columns_of_claims():
+    claims = pd.DataFrame({"model": ["m"], "reference": ["r"], "printed": ["75"], "verdict": ["mine"]})
+    with pytest.raises(AnnotationError, match="found a column 'verdict', expected no column of the result"):
+        aa.check_claims(claims, aa.from_counts(COUNTS, reference="r"))
+    with pytest.raises(ValueError, match="by: found 'model' twice"):
+        aa.win_rate(aa.from_counts(COUNTS), by=["model", "model"])
+
+
+def test_integers_of_400_digits_in_boards_points_and_results(tmp_path):
+    path = tmp_path / "board.csv"
+    path.write_text(f",win_rate,n_wins\nm,50,{DIGITS}\n")
+    assert "range" in aa.audit_leaderboard(path)["check"].tolist()
+    path.write_text("")
+    with pytest.raises(AnnotationError, match=r"board\.csv: expected a CSV file with a header"):
+        aa.audit_leaderboard(path)
+    points = pd.Series([DIGITS, 1, 2, 3], dtype=object)
+    with pytest.raises(AnnotationError, match="x, row 0: found 1000"):
+        aa.win_rate_correlation(points, pd.Series([1, 2, 3, 4]))
+    assert f"{DIGITS:,}" in str(aa.show(pd.DataFrame({"model": ["m"], "n_wins": [DIGITS]})))
+    aa.show(pd.DataFrame({"model": ["m"], "win_rate": [DIGITS]}))._repr_html_()
+    with pytest.raises(AnnotationError, match="'model' twice"):
+        aa.show(twice("model", ONE))
+
+
+@pytest.mark.parametrize("name", [" =1+1", "\u00a0=1", "  @a"])
+def test_a_space_does_not_hide_a_formula(name):
+    assert aa.to_csv(pd.DataFrame({"model": [name]})).splitlines()[1].startswith("'")
+
+
+def test_names_of_any_length_are_shortened_in_no_time():
+    from alpaca_analysis.figures.style import LONGEST, on_one_line, shorten, text_width
+
+    def one_by_one(name, width):
+        for keep in range(len(name), 1, -1):
+            text = (
+                name if keep == len(name) else name[: (keep + 1) // 2] + "…" + name[len(name) - keep // 2 :]
+            )
+            if text_width(text, 7.0) <= width:
+                return text
+        return name[:1] + "…"
+
+    for name in ("gpt4", "a-model-with-a-very-long-name-v0.1", "WWWWWWWWiiiiiiiiWWWWWWWW", "ab"):
+        for width in (0.01, 0.2, 0.5, 1.0, 9.0):
+            assert shorten([name], width=width) == [one_by_one(name, width)]
+    start = time.process_time()
+    names = shorten(["x" * 100_000 + end for end in "ab"] + ["y" * 100_000], width=1.0)
+    assert time.process_time() - start < 5  # one by one: hours
+    assert all(len(name) <= LONGEST for name in names)
+    assert text_width(names[2], 7.0) <= 1.0
+    assert len(on_one_line("z" * 100_000)) == LONGEST

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         warnings.showwarning = lambda message, *_, **__: note(message)
         try:
             app(args=arguments, prog_name="alpaca-analysis")
-        except (OSError, ValueError, RuntimeError, ImportError) as error:  # what a user can mend
+        except (OSError, ValueError, RuntimeError, ImportError, MemoryError) as error:  # what a user can mend
             note(_plainly(error), label="alpaca-analysis")
             sys.exit(1)
 

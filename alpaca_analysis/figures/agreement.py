@@ -82,7 +82,7 @@ def agreement_groups(frame: pd.DataFrame, *, ax: Axes | None = None, width: floa
         rows = frame[frame["annotator"].astype(str) == annotator]
         value, low, high = (rows[c].to_numpy(dtype=float) for c in ("agreement", "ci_low", "ci_high"))
         y = rows[by].astype(str).map(place).to_numpy() + offsets[k]
-        look = {"colour": style.SERIES[k], "marker": style.MARKERS[k], "label": style.printable(annotator)}
+        look = {"colour": style.SERIES[k], "marker": style.MARKERS[k], "label": style.on_one_line(annotator)}
         intervals(ax, value, low, high, y, **look)
     finish_rows(ax, groups)
     style.percent_axis(ax)
@@ -123,7 +123,7 @@ def agreement_growth(frame: pd.DataFrame, *, ax: Axes | None = None, width: floa
             x = rows["n_humans"].to_numpy(dtype=float) + 0.06 * (k - (len(annotators) - 1) / 2)
             colour = COLOURS["human"] if annotator == HUMANS else style.SERIES[k % len(style.SERIES)]
             ax.vlines(x, low, high, color=colour, linewidth=1.1)
-            ax.plot(x, value, marker=style.MARKERS[k % 7], color=colour, label=style.printable(annotator))
+            ax.plot(x, value, marker=style.MARKERS[k % 7], color=colour, label=style.on_one_line(annotator))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     style.percent_axis(ax, "y")
     ax.set_xlabel("People in the majority")
@@ -172,7 +172,7 @@ def confusion(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COL
     ax.tick_params(length=0)
     for spine in ax.spines.values():
         spine.set_visible(False)
-    ax.set_xlabel(f"Verdict of {style.printable(frame['annotator'].iloc[0])}", parse_math=False)
+    ax.set_xlabel(f"Verdict of {style.on_one_line(frame['annotator'].iloc[0])}", parse_math=False)
     ax.set_ylabel("Majority of people")
     return ax
 

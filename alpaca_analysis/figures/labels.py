@@ -8,8 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 
-from ..rendering import printable
-from .style import figure_of, text_width
+from .style import figure_of, on_one_line, text_width
 
 # Directions to try in turn: offset in points, and how the text is anchored.
 DIRECTIONS = (
@@ -72,7 +71,7 @@ def place(
     placed = []
     order = {name: k - len(bold) for k, name in reversed(list(enumerate(first)))}
     for k in sorted(range(len(names)), key=lambda k: (order.get(names[k], 0), k)):
-        name = printable(names[k])
+        name = on_one_line(names[k])
         weight = "bold" if names[k] in bold else "normal"
         width = 72 * text_width(name, fontsize) * (1.12 if weight == "bold" else 1.0) + 1.5  # hinting
         others = np.delete(taken, k, axis=0)

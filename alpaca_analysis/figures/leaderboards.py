@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ..rendering import decimals, format_number, printable
+from ..rendering import decimals, format_number
 from . import style
-from .style import COLOURS, COLUMN, MARKERS, ROW, SERIES
+from .style import COLOURS, COLUMN, MARKERS, ROW, SERIES, on_one_line
 
 
 @style.styled
@@ -176,7 +176,7 @@ def grouped_rows(frame, rows, series, value, *, ax, width, sort=False) -> Axes:
     cells = frame.groupby(keys)[[value, "ci_low", "ci_high"]].first()
     for k, kind in enumerate(kinds):
         estimate, low, high = cells.loc[kind].reindex(names).to_numpy(dtype=float).T
-        look = {"colour": SERIES[k], "marker": MARKERS[k], "label": printable(kind)}
+        look = {"colour": SERIES[k], "marker": MARKERS[k], "label": on_one_line(kind)}
         intervals(ax, estimate, low, high, np.arange(len(names)) + offsets[k], **look)
     finish_rows(ax, names)
     style.percent_axis(ax)

@@ -10,10 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
-from ..rendering import printable
 from . import labels, style
 from .leaderboards import refuse_percent
-from .style import COLOURS, COLUMN, LINES, MARKERS, ROW, SERIES
+from .style import COLOURS, COLUMN, LINES, MARKERS, ROW, SERIES, on_one_line
 
 SCALES = {
     "characters": "Model's output longer by (characters)",
@@ -42,7 +41,7 @@ def length_response(curve: pd.DataFrame, *, ax: Axes | None = None, width: float
     Axes
     """
     groups = list(curve.columns[: list(curve.columns).index("difference")])
-    names = [" · ".join(map(printable, row)) for row in curve[groups].itertuples(index=False, name=None)]
+    names = [" · ".join(map(on_one_line, row)) for row in curve[groups].itertuples(index=False, name=None)]
     kinds = list(dict.fromkeys(names))
     _few(kinds, "groups")
     ax = style.axes(ax, width=width)
@@ -135,7 +134,7 @@ def length_histogram(
         if len(kinds) == 1:
             look = {"histtype": "stepfilled", "facecolor": "#B5D3E7", "edgecolor": SERIES[0]}
         share = counts[which] / counts[which].sum()
-        ax.hist(values[which], bins=edges, weights=share, label=printable(kind), linewidth=1.0, **look)
+        ax.hist(values[which], bins=edges, weights=share, label=on_one_line(kind), linewidth=1.0, **look)
     ax.axvline(0, color="black", linewidth=0.7)
     style.percent_axis(ax, "y")
     ax.set_ylabel("Pairs (%)")
@@ -336,7 +335,7 @@ def specification_curve(frame: pd.DataFrame, *, ax: Axes | None = None, width: f
             marker=MARKERS[k],
             markersize=2.8,
             color=SERIES[k],
-            label=printable(model),
+            label=on_one_line(model),
         )
     ax.set_xlim(-0.6, len(order) - 0.4)
     ax.set_xticks([])
@@ -357,7 +356,7 @@ def specification_curve(frame: pd.DataFrame, *, ax: Axes | None = None, width: f
         ax.text(
             0,
             0,
-            printable(name) + "  ",
+            on_one_line(name) + "  ",
             transform=ax.transAxes + down,
             ha="right",
             va="center_baseline",
@@ -380,5 +379,5 @@ def _choices(first):
             continue
         values = first[column].astype(str)
         kinds = sorted(values.unique())
-        rows += [(f"{column}: {printable(kind)}", (values == kind).to_numpy()) for kind in kinds]
+        rows += [(f"{column}: {on_one_line(kind)}", (values == kind).to_numpy()) for kind in kinds]
     return rows

@@ -83,7 +83,7 @@ def claims(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COLUMN
             markersize=4,
             markerfacecolor=colour if filled else "white",
             zorder=3,
-            label=f"printed: {style.printable(verdict)}",
+            label=f"printed: {style.on_one_line(verdict)}",
         )
     style.percent_axis(ax)
     ax.set_xlabel("Win rate (%)")
@@ -100,7 +100,7 @@ def _rows(frame):
     for group, members in frame.groupby(columns, sort=False, dropna=False, observed=True).indices.items():
         group = group if isinstance(group, tuple) else (group,)  # pandas gives a single column's key bare
         *source, reference = (
-            style.printable(g).replace("_", " ") if i == 0 and len(columns) == 2 else style.printable(g)
+            style.on_one_line(g).replace("_", " ") if i == 0 and len(columns) == 2 else style.printable(g)
             for i, g in enumerate(group)
         )
         headings[row] = ", ".join([*source, f"against {reference}"])

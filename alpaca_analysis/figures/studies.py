@@ -7,10 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from ..rendering import printable
 from . import style
 from .leaderboards import beside, grouped_rows, interval_text, intervals, row_axes, rule
-from .style import COLOURS, COLUMN, LINES, MARKERS, SERIES
+from .style import COLOURS, COLUMN, LINES, MARKERS, SERIES, on_one_line
 
 
 @style.styled
@@ -149,7 +148,7 @@ def gameability(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = C
             linestyle="none",
             marker=MARKERS[k],
             color=SERIES[k],
-            label=printable(variant),
+            label=on_one_line(variant),
             zorder=3,
         )
     beside(ax, y, texts)
@@ -192,7 +191,7 @@ def planning(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COLU
             color=SERIES[k],
             linestyle=LINES[k],
             label=", ".join(
-                f"{g.replace('_', ' ')} {printable(v)}" for g, v in zip(groups, key, strict=True)
+                f"{g.replace('_', ' ')} {on_one_line(v)}" for g, v in zip(groups, key, strict=True)
             ),
         )
     ax.set_xscale("log")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from matplotlib.ticker import FuncFormatter
 from ..rendering import format_number, printable
 from ..writing import replacing
 
+LONGEST = 200  # characters of a name: to measure and set longer ones takes minutes
 SHEET = Path(__file__).with_name("paper.mplstyle")
 COLUMN, PAGE = 3.25, 6.75  # widths in inches: one column of a paper, and both
 ROW = 0.135  # height in inches that one row of 7 point text takes
@@ -145,14 +147,14 @@ def text_width(text: str, fontsize: float) -> float:
 def shorten(names: Sequence[object], *, width: float, fontsize: float = 7.0) -> list[str]:
     """Return names that fit into `width` inches: what is too long loses its middle.
 
-    Names that would look the same after that stay whole.
+    Names that would look the same after that stay whole, up to `LONGEST` characters.
 
     Examples
     --------
     >>> shorten(["gpt4", "a-model-with-a-very-long-name-v0.1"], width=1.0)
     ['gpt4', 'a-model-…ame-v0.1']
     """
-    whole = [printable(name) for name in names]
+    whole = [on_one_line(name) for name in names]
     short = [_shortened(name, width, fontsize) for name in whole]
     return [s if short.count(s) == whole.count(w) else w for s, w in zip(short, whole, strict=True)]
 
@@ -160,11 +162,19 @@ def shorten(names: Sequence[object], *, width: float, fontsize: float = 7.0) -> 
 def _shortened(name, width, fontsize):
     if text_width(name, fontsize) <= width:
         return name
-    for keep in range(len(name) - 1, 1, -1):
-        text = name[: (keep + 1) // 2] + "…" + name[len(name) - keep // 2 :]
-        if text_width(text, fontsize) <= width:
-            return text
-    return name[:1] + "…"
+    fits = bisect.bisect(range(2, len(name)), width, key=lambda keep: text_width(_cut(name, keep), fontsize))
+    return _cut(name, fits + 1) if fits else name[:1] + "…"
+
+
+def _cut(name, keep):
+    """Return the `keep` outer characters of a name, with a sign of the rest."""
+    return name[: (keep + 1) // 2] + "…" + name[len(name) - keep // 2 :]
+
+
+def on_one_line(name) -> str:
+    """Return a name as a figure can show it: printable, and of at most `LONGEST` characters."""
+    text = printable(name)
+    return text if len(text) <= LONGEST else _cut(text, LONGEST - 1)
 
 
 def name_ticks(ax: Axes, positions, names: Sequence[object], *, which: str = "y", width: float) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 from ..annotations import AnnotationError, check, columns_once, require_judged
 from . import alpaca_eval, arena, llmbar, pandalm
 from .files import Columns, find_files, from_object, read_all
-from .rows import join
+from .rows import frame, join
 
 FORMATS = ("auto", "alpaca_eval", "arena", "pandalm", "llmbar", "table")
 
@@ -97,8 +97,8 @@ def _read(sources, format, texts):
     for columns in sources:  # one file's records are held at a time
         kind = recognise(columns) if format == "auto" else format
         if kind == "table":
-            frame = pd.DataFrame({name: columns.get(name) for name in columns.names})
-            tables.append(_checked(frame, columns.source))
+            table = frame({name: columns.get(name) for name in columns.names}, columns.source)
+            tables.append(_checked(table, columns.source))
         elif kind == "pandalm":
             pandalm_parts.append(columns)
         else:

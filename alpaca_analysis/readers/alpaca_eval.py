@@ -16,7 +16,7 @@ import pandas as pd
 from ..annotations import AnnotationError
 from ..writing import folder_name
 from .files import Columns
-from .rows import Rows, codes, instruction_id, lengths, names, numbers, require_outcome
+from .rows import Rows, codes, frame, instruction_id, lengths, names, numbers, require_outcome
 
 VERDICTS = (0.0, 1.0, 1.5, 2.0)
 CODING = "a number: 1 reference, 2 model, 0 or 1.5 draw, or in [1, 2] if weighted; or null"
@@ -196,7 +196,7 @@ def outputs_table(parts: list[Columns], *, texts: bool = False) -> pd.DataFrame:
         }
         if texts:
             data |= {"instruction": prompts, "output": written}
-        tables.append(pd.DataFrame({**data, **extra}))
+        tables.append(frame({**data, **extra}, columns.source))
         _outputs_once(tables[-1], columns.source)
     table = pd.concat(tables, ignore_index=True)
     table = table.astype({"instruction_id": "string", "dataset": "category", "model": "category"})

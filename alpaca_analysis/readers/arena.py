@@ -6,7 +6,7 @@ import numpy as np
 
 from ..annotations import AnnotationError
 from .files import Columns
-from .rows import Rows, codes, instruction_id, lengths, names, numbers, require_outcome
+from .rows import Rows, codes, frame, instruction_id, lengths, names, numbers, require_outcome
 
 WINNERS = {
     "model_a": 1.0,
@@ -47,7 +47,7 @@ def to_rows(columns: Columns, *, texts: bool = False) -> Rows:
         "annotator": names(columns, judge),
     }
     extra = {} if turns is None else {"turn": turns}
-    repeat = _repeats(ids, named)
+    repeat = _repeats(ids, named, columns.source)
     if repeat is not None:
         extra["repeat"] = repeat
     if texts:
@@ -124,10 +124,8 @@ def _said(conversation, role, columns, row, side):
     return said
 
 
-def _repeats(ids, named):
+def _repeats(ids, named, source):
     """Return numbers from 0 for battles of equal key; None if keys are unique or prompts unknown."""
-    import pandas as pd
-
-    table = pd.DataFrame({"id": ids, **{k: named[k] for k in ("model", "reference", "annotator")}})
+    table = frame({"id": ids, **{k: named[k] for k in ("model", "reference", "annotator")}}, source)
     number = table.groupby(list(table), dropna=False, sort=False).cumcount().to_numpy()
     return number.astype(np.int64) if number.any() and ids[0] is not None else None

@@ -125,6 +125,8 @@ def find_files(source, *, name="annotations") -> list[Path]:
     if not isinstance(source, (str, os.PathLike)):
         expected = "a path, a list of paths, a DataFrame or a Dataset"
         raise AnnotationError(expected, source="source", found=type(source).__name__)
+    if source == "":  # pathlib would take it for the folder one is in
+        raise FileNotFoundError("an empty path; expected a file or folder")
     path = Path(source)
     try:
         is_file, is_folder = path.is_file(), path.is_dir()
@@ -135,7 +137,11 @@ def find_files(source, *, name="annotations") -> list[Path]:
     if is_folder:
         return _in_folder(path, name)
     if os.path.lexists(path):
-        what = "a link to nothing" if path.is_symlink() else "a pipe or device; save what it gives to a file"
+        what = (
+            "a link to nothing"
+            if not os.path.exists(path)
+            else "a pipe or device; save what it gives to a file"
+        )
         raise FileNotFoundError(f"{source}: expected a file or folder, found {what}")
     matches = [
         p for p in sorted(glob.glob(str(source), recursive=True)) if os.path.isfile(p) or os.path.isdir(p)
@@ -192,7 +198,10 @@ def _load(path):
     if path.stat().st_size > MAX_BYTES:
         found = _Verbatim(f"{path.stat().st_size:,} bytes")
         raise AnnotationError(f"at most {MAX_BYTES:,} bytes in one file", source=path, found=found)
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:  # reading, unlike opening, does not say which file
+        raise OSError(error.errno, error.strerror, str(path)) from None
     return data, hashlib.sha256(data).hexdigest()
 
 

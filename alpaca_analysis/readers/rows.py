@@ -144,6 +144,46 @@ def require_outcome(rows: Rows) -> Rows:
     return rows
 
 
+def frame(columns: dict, source) -> pd.DataFrame:
+    """Make a frame of columns, some of them one value for all rows.
+
+    Half a surrogate pair, as a text cut within an emoji ends with, is nothing that pandas can hold: in
+    texts it becomes ``?``.
+
+    Raises
+    ------
+    AnnotationError
+        Half a pair in a name or an id, where ``?`` could make two of them one.
+    """
+    try:
+        return pd.DataFrame(columns, copy=False)
+    except UnicodeEncodeError:
+        pass
+    n_rows = max((len(v) for v in columns.values() if v is not None and not isinstance(v, str)), default=1)
+    whole = {}
+    for column, values in columns.items():
+        whole[column] = values
+        if values is None or isinstance(values, pd.Categorical):
+            continue
+        one = isinstance(values, str)  # for all rows
+        listed = [values] if one else list(values)
+        clean = list(map(_whole, listed))
+        cut = [row for row, pair in enumerate(zip(listed, clean, strict=True)) if pair[0] is not pair[1]]
+        if cut and column in ("instruction_id", *NAMES):
+            found = listed[cut[0]]
+            raise AnnotationError("whole characters", source=source, row=cut[0], column=column, found=found)
+        if cut:
+            whole[column] = clean[0] if one else clean
+    return pd.DataFrame(whole, index=range(n_rows))
+
+
+def _whole(value):
+    """Return a text without halves of surrogate pairs; anything else as it is."""
+    if not isinstance(value, str) or not any("\ud800" <= c <= "\udfff" for c in value):
+        return value
+    return value.encode("utf-8", "replace").decode()
+
+
 class Provenance(tuple):
     """What is known of each file; pandas copies ``.attrs`` at every step, and this need not be."""
 
@@ -161,14 +201,19 @@ def join(parts: Sequence[Rows]) -> pd.DataFrame:
         hash, names and number of rows, ``.attrs["disagreements"]`` what folder names contradict.
     """
     sizes = [len(part) for part in parts]
-    data: dict = {"instruction_id": pd.array([i for part in parts for i in part.ids], dtype="string")}
-    data |= {name: _category([part.names.get(name) for part in parts], sizes) for name in NAMES}
+    try:
+        data: dict = {"instruction_id": pd.array([i for part in parts for i in part.ids], dtype="string")}
+        data |= {name: _category([part.names.get(name) for part in parts], sizes) for name in NAMES}
+    except UnicodeEncodeError:
+        for part in parts:
+            frame({"instruction_id": part.ids, **part.names}, part.source)  # says which
+        raise
     for name in ("outcome", "length_model", "length_reference"):
         data[name] = np.concatenate([getattr(part, name) for part in parts])
     data["n"] = np.ones(sum(sizes), dtype=np.int64)
     for name in dict.fromkeys(name for part in parts for name in part.extra):
         data[name] = _extra([part.extra.get(name) for part in parts], sizes)
-    table = pd.DataFrame(data, copy=False)
+    table = frame(data, "texts")
     _check_unique(table, parts, sizes)
     table.attrs = {
         "counts": {
