@@ -6,6 +6,7 @@ or "cannot be tested with open data". Printed numbers are text: 87.50 and 87.5 c
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from decimal import Decimal
@@ -192,8 +193,10 @@ def check_claims(
         if column not in claims:
             raise AnnotationError(f"a column {column!r}", source="claims", found=list(claims.columns))
     columns_once(claims, source="claims")
-    rates = _rates(claims, check(table), method, confidence_level, n_resamples, rng)
-    rows = pd.DataFrame([_check_one(claim, rates, n_range) for claim in claims.to_dict("records")])
+    table = check(table)
+    rates = _rates(claims, table, method, confidence_level, n_resamples, rng)
+    names = {what: table[what].dropna().unique().astype(str) for what in ("model", "reference")}
+    rows = pd.DataFrame([_check_one(claim, rates, names, n_range) for claim in claims.to_dict("records")])
     if clash := set(claims) & set(rows):
         expected = "no column of the result among the claims; rename or drop it"
         raise AnnotationError(expected, source="claims", found=_Verbatim(f"a column {clash.pop()!r}"))
@@ -231,7 +234,7 @@ def _reference(table):
     return pd.Categorical([own[0] if len(own) == 1 else None] * len(table))
 
 
-def _check_one(claim, rates, n_range):
+def _check_one(claim, rates, names, n_range):
     printed = claim["printed"]
     possible = possible_n(printed, n_range=n_range)
     chance = chance_possible(_parse(printed)[1], n_range=n_range)
@@ -250,7 +253,19 @@ def _check_one(claim, rates, n_range):
     else:
         verdict = UNTESTABLE
         note = f"no open judgements; possible for {len(possible)} of n = {span} ({_listed(possible)})"
+        note += _misspelt(claim, names)
     return row | {"possible_n": possible, "chance": chance, "verdict": verdict, "note": note}
+
+
+def _misspelt(claim, names):
+    """Say which names of the judgements a claim may have meant: alike, and with the same digits."""
+    meant = []
+    for what, known in names.items():
+        said = str(claim[what])
+        alike = [name for name in known if re.sub(r"\D", "", name) == re.sub(r"\D", "", said)]
+        near = difflib.get_close_matches(said, alike, 1, 0.85)
+        meant += [f"{what} {name!r}" for name in near if name != said]
+    return f"; the judgements name a {' and a '.join(meant)}" if meant else ""
 
 
 def _judge(half_wins, n, printed, possible, span):

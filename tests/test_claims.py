@@ -317,6 +317,19 @@ def test_averages():
     np.testing.assert_allclose(checked["recomputed"], 50.15)
 
 
+def test_a_claim_about_a_misspelt_name_says_what_may_be_meant():
+    table = aa.from_counts(
+        {"model": ["gpt4"], "n_wins": [7], "n_losses": [2], "n_draws": [1]}, reference="davinci"
+    )
+    claims = pd.DataFrame(
+        {"model": ["gpt-4", "gpt4", "other"], "reference": ["davinci", "davinchi", "davinci"]}
+    )
+    notes = aa.check_claims(claims.assign(printed="75.00"), table)["note"]
+    assert notes[0].endswith("; the judgements name a model 'gpt4'")
+    assert notes[1].endswith("; the judgements name a reference 'davinci'")
+    assert "name a" not in notes[2]
+
+
 def test_model_whose_outcomes_are_no_verdicts_is_named():
     verdicts = aa.from_counts({"model": ["plain"], "n_wins": [3], "n_losses": [1], "n_draws": [0]})
     verdicts = verdicts.assign(reference="r")
