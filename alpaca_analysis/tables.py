@@ -24,6 +24,7 @@ ESTIMATES = (
     "statistic",
     "estimate",
     "win_rate",
+    "ceiling",
 )
 PERCENT = {
     *("win_rate", "lc_win_rate", "discrete_win_rate", "difference", "recomputed", "agreement"),

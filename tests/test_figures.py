@@ -101,6 +101,37 @@ def test_forest_opens_the_marker_where_there_is_no_interval(xwin):
     result.loc[1, ["ci_low", "ci_high"]] = np.nan
     ax = figures.forest(result)
     assert [line.get_markerfacecolor() for line in ax.lines if len(line.get_xdata()) == 1] == ["white"]
+    assert [t.get_text() for t in ax.figure.legends[0].get_texts()] == ["no interval (see note)"]
+    assert not figures.forest(win_rate(xwin, method="t")).figure.legends
+
+
+@pytest.mark.parametrize("draw", ["by_source", "preferences", "agreement", "difference"])
+def test_an_open_marker_is_explained_where_there_is_one(draw):
+    frame = pd.DataFrame(
+        {"annotator": ["a", "b"], "model": ["a", "b"], "dataset": ["koala"] * 2, "model_a": "x", "model_b": "y",
+         "pvalue": 0.5, "paired": True, **dict.fromkeys(("probability", "agreement", "difference"), 0.7),
+         "win_rate": [0.7, 1.0], "ci_low": [0.6, np.nan], "ci_high": [0.8, np.nan]}
+    )  # fmt: skip
+    frame = frame[["annotator", *frame.columns.drop("annotator")]]
+
+    def explained(rows):
+        names = ["model", "dataset"] if draw == "by_source" else ["annotator"]
+        ax = getattr(figures, draw)(rows[names + [c for c in rows if c not in names]])
+        texts = [t.get_text() for legend in ax.figure.legends for t in legend.get_texts()]
+        return texts.count("no interval (see note)")
+
+    assert explained(frame) == 1
+    assert explained(frame[:1]) == 0
+
+
+def test_numbers_beside_rows_have_as_many_decimals_in_all_of_them():
+    rates = pd.DataFrame(
+        {"model": list("abc"), "win_rate": [0.9136, 0.912, 0.5], "ci_low": [0.9, 0.89, np.nan]}
+    )
+    ax = figures.forest(rates.assign(ci_high=[0.93, 0.934, np.nan]), width=figures.PAGE)
+    assert [t.get_text() for t in ax.texts] == [
+        *("91.36 [90.00, 93.00]", "91.20 [89.00, 93.40]", "50.00"),
+    ]
 
 
 def test_an_axes_given_is_used_and_input_is_not_changed(xwin):

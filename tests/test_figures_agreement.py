@@ -136,6 +136,12 @@ def test_restricted_range_and_budget(found, pandalm):
     ax = figures.label_budget(plan)
     assert_allclose(ax.get_lines()[1].get_ydata(), plan["half_width"])
     assert_inside(ax)
+    ax.figure.canvas.draw()
+    boxes = [t.get_window_extent() for t in ax.get_xticklabels()]
+    shown = [int(t.get_text().replace(",", "")) for t in ax.get_xticklabels()]
+    assert {plan["n_labels"].min(), plan["n_labels"].max()} <= set(shown) <= set(plan["n_labels"])
+    line = 7 * 2**0.5 * ax.figure.dpi / 72  # what a line of slanted text takes across
+    assert (np.diff([box.x0 for box in boxes]) > line).all()
 
 
 def test_axes_are_used_and_input_is_not_changed(pandalm, found):

@@ -131,7 +131,7 @@ def test_length_scatter_names_what_has_room_and_the_highlighted_first(width):
     ax = figures.length_scatter(points, highlight=["model-007-chat"], width=width)
     assert_apart(ax, ax.texts)
     assert "model-007-chat" in [t.get_text() for t in ax.texts]
-    assert len(ax.texts) > 10
+    assert len(ax.texts) > (5 if width == figures.COLUMN else 15)
     frame = ax.get_window_extent()
     renderer = ax.figure.canvas.get_renderer()
     for text in ax.texts:
@@ -160,17 +160,38 @@ def control(n):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("n", [2, 60])
+@pytest.mark.parametrize("n", [2, 15, 16, 60])
 @pytest.mark.slow
-def test_length_control_names_stay_apart(n, width):
+def test_length_control_names_stay_apart_and_are_few(n, width):
     frame = control(n)
-    ax = figures.length_control(frame, raw=frame[["model", "win_rate", "ci_low", "ci_high"]], width=width)
+    chosen = frame["model"].iloc[n // 2]
+    raw = frame[["model", "win_rate", "ci_low", "ci_high"]]
+    ax = figures.length_control(frame, raw=raw, highlight=[chosen], width=width)
     assert_apart(ax, ax.texts)
     ways = [line.get_ydata() for line in ax.lines if list(line.get_xdata()) == [0, 1]]
     np.testing.assert_allclose(ways, frame[["win_rate", "lc_win_rate"]])
-    order = np.argsort([t.xy[1] for t in ax.texts])[::-1]
-    expected = frame["lc_win_rate"].to_numpy().argsort(kind="stable")[::-1]
-    np.testing.assert_array_equal(order, expected)
+    ordered = frame.sort_values("lc_win_rate", ascending=False, kind="stable")["model"]
+    named = set(ordered) if n <= 15 else {*ordered[:3], *ordered[-3:], chosen}
+    shown = sorted(ax.texts, key=lambda t: -t.xy[1])
+    assert [t.get_text() for t in shown] == [name for name in ordered if name in named]
+    ends = frame.set_index("model")["lc_win_rate"]
+    for text in ax.texts:  # a line leads from each name to its end, a row or two away at most
+        way = next(x for x in ax.lines if x.get_xdata()[0] > 1 and x.get_ydata()[1] == text.xy[1])
+        assert way.get_ydata()[0] == ends[text.get_text()]
+
+
+def luminance(colour):
+    return np.dot(matplotlib.colors.to_rgb(colour), [0.299, 0.587, 0.114])
+
+
+def test_length_control_shows_intervals_whole_and_highlights_without_colour():
+    frame = control(20)
+    ax = figures.length_control(frame, highlight=frame["model"][:2])
+    assert {c.get_clip_on() for c in ax.collections} == {False}
+    ways = [line for line in ax.lines if list(line.get_xdata()) == [0, 1]]
+    assert max(luminance(w.get_color()) for w in ways[:2]) < luminance(ways[2].get_color()) - 0.15
+    assert {(w.get_marker(), w.get_linewidth() > 1) for w in ways[:2]} == {("D", True)}
+    assert {(w.get_marker(), w.get_linewidth() > 1) for w in ways[2:]} == {("o", False)}
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -251,6 +272,8 @@ def test_planning_and_coverage():
     ax = figures.planning(plan)
     np.testing.assert_allclose(ax.lines[0].get_xydata(), plan)
     assert ax.get_xscale() == "log"
+    assert ax.get_ylabel() == "Detectable difference\nfrom a fixed win rate (points)"
+    assert figures.planning(plan, versus="another model").get_ylabel().endswith("another model (points)")
     power = pd.DataFrame(
         {"n": [100, 805] * 2, "power": [0.2, 0.5, 0.4, 0.9], "difference": [0.02] * 2 + [0.05] * 2}
     )
@@ -265,6 +288,80 @@ def test_planning_and_coverage():
     ax = figures.coverage(frame)
     assert ax.get_xlabel() == "Coverage of 90 % intervals (%)"
     assert 0.9 in [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "None"]
+
+
+def gap(box, points):
+    """Return how far points are from a box, in pixels."""
+    outside = np.maximum(0, np.maximum([box.x0, box.y0] - points, points - [box.x1, box.y1]))
+    return np.hypot(*outside.T)
+
+
+def assert_told(ax, x, y, names):
+    """Fail where a name could be read as another point's, or two names as one."""
+    ax.figure.canvas.draw()
+    dot = ax.figure.dpi / 72
+    points = ax.transData.transform(np.column_stack([x, y]).astype(float))
+    renderer = ax.figure.canvas.get_renderer()
+    found = {t.get_text(): (t, matplotlib.text.Text.get_window_extent(t, renderer)) for t in ax.texts}
+    for name, (text, box) in found.items():
+        own = list(names).index(name)
+        others = np.delete(points, own, axis=0)
+        if text.arrow_patch is None:
+            assert gap(box, others).min() > gap(box, points[[own]])[0] + dot, name
+        else:
+            assert gap(box, others).min() > 3 * dot, name
+            at = np.clip(points[own], [box.x0, box.y0], [box.x1, box.y1])
+            steps = points[own] + np.linspace(0.05, 1, 50)[:, None] * (at - points[own])
+            away = np.hypot(*(steps[:, None] - others).transpose(2, 0, 1)).min()
+            assert away > 2 * dot or text.get_fontweight() == "bold", name
+        for other, (_, second) in found.items():
+            level = min(box.y1, second.y1) - max(box.y0, second.y0) > dot
+            if other != name and level:
+                assert max(box.x0, second.x0) - min(box.x1, second.x1) > dot, (name, other)
+    return set(found)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.slow
+def test_no_name_can_be_read_as_another_points(width):
+    _, (judges,), _ = gallery.ENTRIES["agreement_cost"][1]()
+    frame = judges[judges["price"] > 0]
+    ax = figures.agreement_cost(judges, width=width)
+    named = assert_told(ax, frame["price"], frame["agreement"], frame["annotator"])
+    assert len(named) >= {3.25: 8, 6.75: 14}[width]
+    assert {"humans", "alpaca_eval_gpt4_fn", "chatgpt"} <= named
+    _, (fit,), options = gallery.ENTRIES["length_scatter"][1]()
+    points = fit.leave_one_out
+    ax = figures.length_scatter(fit, width=width, **options)
+    named = assert_told(ax, points["length"], points["win_rate"], points["model"])
+    assert {*options["highlight"], "text_davinci_001"} <= named
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.slow
+def test_names_of_crowded_points_are_told_apart(seed):
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(2, 25))
+    names = [f"point-{k}" for k in range(25)]
+    with figures.style.context():
+        ax = figures.style.axes(None)
+        ax.plot(x, y, "o")
+        labels.place(ax, x, y, names, first=["point-3"])
+    named = assert_told(ax, x, y, names)
+    assert "point-3" in named
+    assert len(named) > 8
+
+
+def test_a_name_between_two_points_is_left_out_or_led():
+    x = [0.0, 0.02, 0.04, 1]
+    with figures.style.context():
+        ax = figures.style.axes(None)
+        ax.plot(x, [0.5] * 4, "o")
+        ax.set(xlim=(-0.2, 1.2), ylim=(0, 1))
+        labels.place(ax, x, [0.5] * 4, ["a long name", "b", "c", "far"])
+    shown = {t.get_text(): t.arrow_patch for t in ax.texts}
+    assert "far" in shown
+    assert "b" not in shown  # between its neighbours neither a place nor a line is its own
 
 
 def test_spread_keeps_order_and_distance_and_moves_no_more_than_needed():

@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from . import style
 from .labels import place
-from .leaderboards import beside, finish_rows, interval_text, intervals, row_axes
+from .leaderboards import beside, finish_rows, interval_texts, intervals, mark_open, row_axes
 from .style import COLOURS, COLUMN, ROW
 
 HUMANS = "humans"
@@ -43,7 +43,9 @@ def agreement(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COL
             intervals(ax, value[which], low[which], high[which], y[which], **look)
     for level in value[people]:
         ax.axvline(level, color=COLOURS["human"], linewidth=0.7, linestyle=(0, (4, 2)), zorder=1)
-    beside(ax, y, [interval_text(*row) for row in zip(value, low, high, strict=True)])
+    mark_open(ax, low, high)
+    style.legend_above(ax)
+    beside(ax, y, interval_texts(value, low, high))
     style.percent_axis(ax)
     ax.set_xlabel("Agreement with people (%)")
     return ax
@@ -84,6 +86,7 @@ def agreement_groups(frame: pd.DataFrame, *, ax: Axes | None = None, width: floa
         y = rows[by].astype(str).map(place).to_numpy() + offsets[k]
         look = {"colour": style.SERIES[k], "marker": style.MARKERS[k], "label": style.on_one_line(annotator)}
         intervals(ax, value, low, high, y, **look)
+    mark_open(ax, frame["ci_low"], frame["ci_high"])
     finish_rows(ax, groups)
     style.percent_axis(ax)
     ax.set_xlabel("Agreement with people (%)")
@@ -276,7 +279,8 @@ def label_budget(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = 
     ax.plot(frame["n_labels"], frame["human_half_width"], "s--", color=COLOURS["human"], label="people alone")
     ax.plot(frame["n_labels"], frame["half_width"], "o-", color=COLOURS["judge"], label="people and judge")
     ax.set_xscale("log")
-    ax.set_xticks(frame["n_labels"], labels=[f"{n:,}" for n in frame["n_labels"]], rotation=45)
+    shown = _apart(frame["n_labels"].to_numpy(float), 0.25 / (0.75 * style.size(ax)[0]))
+    ax.set_xticks(shown, labels=[f"{n:,.0f}" for n in shown], rotation=45)
     ax.minorticks_off()
     style.percent_axis(ax, "y")
     ax.set_ylim(bottom=0)
@@ -284,3 +288,13 @@ def label_budget(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = 
     ax.set_ylabel("Half-width (points)")
     ax.legend()
     return ax
+
+
+def _apart(values, share):
+    """Return the values whose places on a logarithmic axis are `share` of its length apart, ends first."""
+    place = np.log(values)
+    kept = [int(place.argmax()), int(place.argmin())]
+    for k in np.argsort(place):
+        if np.abs(place[k] - place[kept]).min() >= share * np.ptp(place):
+            kept.append(int(k))
+    return np.sort(values[np.unique(kept)])

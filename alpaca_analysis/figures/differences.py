@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from . import style
-from .leaderboards import beside, interval_text, intervals, row_axes
+from .leaderboards import beside, interval_texts, intervals, mark_open, row_axes
 from .style import COLOURS, COLUMN
 
 
@@ -53,9 +53,10 @@ def difference(comparisons: pd.DataFrame, *, ax: Axes | None = None, width: floa
                 label=label,
                 colour=COLOURS[colour],
             )
+    mark_open(ax, low, high)
     texts = [f"p {p_text(p)}" for p in comparisons["pvalue"]]
     if wide:
-        numbers = [interval_text(*row, points=True) for row in zip(value, low, high, strict=True)]
+        numbers = interval_texts(value, low, high, points=True)
         texts = [f"{number}, {text}" for number, text in zip(numbers, texts, strict=True)]
     beside(ax, y, texts)
     style.percent_axis(ax, points=True)

@@ -218,7 +218,8 @@ def _bias_variance():
 
 
 def _correlated():
-    return figures.correlation, (_correlation(),), {}
+    labels = ("Simulated win rate (%)", "Human win rate (%)")
+    return figures.correlation, (_correlation(),), {"labels": labels}
 
 
 def _leave_one_out():

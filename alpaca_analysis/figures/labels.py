@@ -27,14 +27,23 @@ STEEP = (
     (1.5, -3.5, "left", "top"),
     (-1.5, -3.5, "right", "top"),
 )
+NEARER = 2.5  # points by which a name is nearer to its own point than to any other
+CLEAR = 4.0  # points between a name with a line and points that are not its own
+FEW = 30  # points up to which a name without room beside its point may stand off with a line
+ALONE = 6.0  # points between a point and the next one where such a line can end at only one of them
+SHARE = {"left": 0, "bottom": 0, "center": 0.5, "right": 1, "top": 1}  # of a text's size, up to its anchor
+WAY = np.linspace(0, 1, 25)[:, None]
+BETWEEN = np.array([-3.0, 0.0, 3.0, 0.0])  # points to leave beside a name, so that two do not read as one
 
 
 def place(
     ax: Axes, x, y, names: Sequence[object], *, first: Sequence[object] = (), avoid=None, fontsize=6.5
 ) -> list[Annotation]:
-    """Write names beside points, as many as fit without covering a point, a name or the frame.
+    """Write names beside points, as many as fit and leave no doubt which point they name.
 
-    Call it last: the limits of `ax` must be what they stay.
+    A name covers no point, no other name and not the frame, it touches no other name, and unless a
+    line leads to its point it stands clearly nearer to it than to any other. What finds no such place
+    is left out. Call it last: the limits of `ax` must be what they stay.
 
     Parameters
     ----------
@@ -64,23 +73,35 @@ def place(
     frame = ax.get_window_extent()
     inside = np.array([frame.x0, frame.y0, frame.x1, frame.y1]) * scale
     taken = np.column_stack([points - 2.2, points + 2.2])
+    bare = np.empty((0, 4))  # no name may cover these, but a line to a name may pass them
     if avoid is not None:
         spots = ax.transData.transform(np.asarray(avoid, dtype=float)) * scale
-        taken = np.vstack([taken, np.column_stack([spots - 0.5, spots + 0.5])])
+        bare = np.column_stack([spots - 0.5, spots + 0.5])
     bold = set(first)
     placed = []
     order = {name: k - len(bold) for k, name in reversed(list(enumerate(first)))}
-    for k in sorted(range(len(names)), key=lambda k: (order.get(names[k], 0), k)):
+    ranked = sorted(range(len(names)), key=lambda k: (order.get(names[k], 0), k))
+    turns = [(k, _tries(names[k] in bold)) for k in ranked]
+    if len(names) <= FEW:
+        alone = _nearest(points) >= ALONE
+        turns += [(k, _led_tries()) for k in ranked if alone[k] and names[k] not in bold]
+    done = set()
+    for k, tries in turns:
+        if k in done:
+            continue
         name = on_one_line(names[k])
         weight = "bold" if names[k] in bold else "normal"
         width = 72 * text_width(name, fontsize) * (1.12 if weight == "bold" else 1.0) + 1.5  # hinting
         others = np.delete(taken, k, axis=0)
-        for dx, dy, ha, va, way in _tries(names[k] in bold):
+        for dx, dy, ha, va, way in tries:
             box = _box(points[k] + (dx, dy), width, 1.15 * fontsize, ha, va)
             within = (box[:2] >= inside[:2]).all() and (box[2:] <= inside[2:]).all()
-            reached = way or not _crosses(points, k, (dx, dy))
-            if within and reached and not _meets(box, others).any():
-                line = {"arrowstyle": "-", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2, "color": "0.3"}
+            led = max(abs(dx), abs(dy)) > 8
+            reached = way or not led or not _crosses(points[k], (dx, dy), others)
+            free = not (_meets(box, others).any() or _meets(box, bare).any())
+            if within and reached and free and _told(box, points, k, led):
+                line = {"arrowstyle": "-", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2, "color": "0.3"}
+                line["relpos"] = (SHARE[ha], SHARE[va])
                 note = ax.annotate(
                     name,
                     (x[k], y[k]),
@@ -91,11 +112,15 @@ def place(
                     fontsize=fontsize,
                     fontweight=weight,
                     parse_math=False,
-                    arrowprops=line if max(abs(dx), abs(dy)) > 8 else None,
+                    arrowprops=line if led else None,
                 )
                 note.set_in_layout(False)
                 placed.append(note)
-                taken = np.vstack([taken, box])
+                taken = np.vstack([taken, box + BETWEEN])
+                if led:  # nothing may be written over the line
+                    spots = points[k] + WAY * (dx, dy)
+                    taken = np.vstack([taken, np.column_stack([spots - 1, spots + 1])])
+                done.add(k)
                 break
     return placed
 
@@ -108,16 +133,36 @@ def _tries(must):
                 yield dx * ring, dy * ring, ha, va, way
 
 
-def _crosses(points, k, offset):
-    """Tell whether the way from point k to its name passes another point."""
-    way = points[k] + np.linspace(0, 1, 12)[:, None] * offset
-    gaps = np.abs(way[:, None, :] - np.delete(points, k, axis=0)).max(axis=2)
-    return max(map(abs, offset)) > 8 and bool((gaps < 2.5).any())
+def _led_tries():
+    """Yield offset and anchoring of names at the end of a short line."""
+    for ring in (3, 5):
+        for dx, dy, ha, va in (*DIRECTIONS, *STEEP):
+            yield dx * ring, dy * ring, ha, va, False
+
+
+def _crosses(point, offset, others):
+    """Tell whether the way from a point to its name passes another point or name."""
+    spots = point + WAY[1:] * offset
+    return any(_meets(np.concatenate([spot - 1, spot + 1]), others).any() for spot in spots)
+
+
+def _nearest(points):
+    """Return how far each point is from the nearest other one."""
+    gaps = np.hypot(*(points[:, None, :] - points).T)
+    np.fill_diagonal(gaps, np.inf)
+    return gaps.min(axis=1)
+
+
+def _told(box, points, k, led):
+    """Tell whether a name in `box` can only be read as that of point k."""
+    across, up = np.maximum(0, np.maximum(box[:2] - points, points - box[2:])).T
+    gaps = np.hypot(across / 2, up)  # the eye goes along the line: a point before a name seems to have it
+    nearest = np.delete(gaps, k).min(initial=np.inf)
+    return nearest >= (CLEAR if led else gaps[k] + NEARER)
 
 
 def _box(anchor, width, height, ha, va):
-    left = anchor[0] - {"left": 0, "center": width / 2, "right": width}[ha]
-    bottom = anchor[1] - {"bottom": 0, "center": height / 2, "top": height}[va]
+    left, bottom = anchor[0] - SHARE[ha] * width, anchor[1] - SHARE[va] * height
     return np.array([left, bottom, left + width, bottom + height])
 
 

@@ -12,6 +12,8 @@ from ..rendering import decimals, format_number
 from . import style
 from .style import COLOURS, COLUMN, MARKERS, ROW, SERIES, on_one_line
 
+OPEN = "no interval (see note)"  # what an open marker means
+
 
 @style.styled
 def forest(
@@ -51,6 +53,7 @@ def forest(
         if which.any():
             look = {"colour": COLOURS[colour], "marker": marker}
             intervals(ax, rate[which], low[which], high[which], y[which], label="recomputed", **look)
+    mark_open(ax, low, high)
     if published is not None:
         printed = published.reindex(board["model"].astype(str)).to_numpy(dtype=float)
         refuse_percent(printed, "published")
@@ -65,17 +68,24 @@ def forest(
             label="published",
             zorder=4,
         )
-        handles, labels = ax.get_legend_handles_labels()
-        named = dict(zip(labels[::-1], handles[::-1], strict=True))  # one entry though two looks
-        style.legend_above(ax, handles=list(named.values())[::-1], labels=list(named)[::-1])
+    _forest_legend(ax, published is not None)
     for label, bold in zip(ax.get_yticklabels(), chosen, strict=True):
         label.set_fontweight("bold" if bold else "normal")
     if style.size(ax)[0] >= 5:
-        beside(ax, y, [interval_text(r, a, b) for r, a, b in zip(rate, low, high, strict=True)])
+        beside(ax, y, interval_texts(rate, low, high))
     style.percent_axis(ax)
     ax.set_xlabel("Win rate (%)")
     rule(ax, 0.5, rate)
     return ax
+
+
+def _forest_legend(ax, compared):
+    """Explain open markers and, where a forest has them, published rates."""
+    handles, labels = ax.get_legend_handles_labels()
+    named = dict(zip(labels[::-1], handles[::-1], strict=True))  # one entry though two looks
+    shown = [label for label in list(named)[::-1] if compared or label == OPEN]
+    if shown:
+        style.legend_above(ax, handles=[named[label] for label in shown], labels=shown)
 
 
 @style.styled
@@ -143,7 +153,8 @@ def by_source(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COL
     Returns
     -------
     Axes
-        Sources as rows in the order of their names; each model has its colour and marker.
+        Sources as rows in the order of their names; each model has its colour and marker, which is
+        open where there is no interval.
 
     Raises
     ------
@@ -178,6 +189,7 @@ def grouped_rows(frame, rows, series, value, *, ax, width, sort=False) -> Axes:
         estimate, low, high = cells.loc[kind].reindex(names).to_numpy(dtype=float).T
         look = {"colour": SERIES[k], "marker": MARKERS[k], "label": on_one_line(kind)}
         intervals(ax, estimate, low, high, np.arange(len(names)) + offsets[k], **look)
+    mark_open(ax, cells["ci_low"], cells["ci_high"])
     finish_rows(ax, names)
     style.percent_axis(ax)
     style.legend_above(ax)
@@ -219,6 +231,13 @@ def intervals(ax, estimate, low, high, y, *, colour, marker="o", label=None) -> 
             label = None
 
 
+def mark_open(ax, low, high) -> None:
+    """Enter into the legend what an open marker means, where one is drawn."""
+    if not np.isfinite(np.asarray(low, dtype=float) + np.asarray(high, dtype=float)).all():
+        look = {"linestyle": "none", "marker": "o", "color": "0.3", "markerfacecolor": "white"}
+        ax.plot([], [], label=OPEN, **look)
+
+
 def beside(ax, y, texts) -> None:
     """Set texts at the right of the rows, outside the Axes."""
     for position, text in zip(y, texts, strict=True):
@@ -235,11 +254,16 @@ def beside(ax, y, texts) -> None:
         )
 
 
-def interval_text(estimate, low, high, *, points=False) -> str:
-    """Return an estimate and its interval in percent, with digits that follow from the interval."""
-    places = decimals(25 * (high - low), default=2)
-    sign = "+" if points and estimate > 0 else ""
-    text = sign + format_number(100 * estimate, places)
+def interval_texts(estimate, low, high, *, points=False) -> list[str]:
+    """Return estimates and their intervals in percent, all with as many decimals as the surest one needs."""
+    width = np.asarray(high, dtype=float) - np.asarray(low, dtype=float)
+    width = width[np.isfinite(width) & (width > 0)]
+    places = decimals(25 * width.min()) if len(width) else 2
+    return [_interval_text(*row, places, points) for row in zip(estimate, low, high, strict=True)]
+
+
+def _interval_text(estimate, low, high, places, points):
+    text = ("+" if points and estimate > 0 else "") + format_number(100 * estimate, places)
     if not (np.isfinite(low) and np.isfinite(high)):
         return text
     return f"{text} [{format_number(100 * low, places)}, {format_number(100 * high, places)}]"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.transforms import ScaledTranslation, blended_transform_factory
+from matplotlib.transforms import Affine2D, ScaledTranslation, blended_transform_factory
 
 from . import labels, style
 from .leaderboards import refuse_percent
@@ -19,6 +19,9 @@ SCALES = {
     "log_ratio": "Log ratio of lengths, model to reference",
     "tanh": "Length difference, tanh(D / s)",
 }
+
+MANY = 15  # ways of models up to which each of them is named
+PALE = "#86B9DA"  # of the estimates' hue; in grey lighter than what is highlighted
 
 
 @style.styled
@@ -222,9 +225,9 @@ def length_control(
     raw : DataFrame, optional
         What `win_rate` returns; gives the raw win rates their intervals.
     highlight : collection of str
-        Models to draw in another colour and weight.
+        Models to draw darker and thicker than the others, with another marker.
     ax : Axes, optional
-        Where to draw; by default a new figure whose height grows with the models.
+        Where to draw; by default a new figure whose height grows with the names.
     width : float
         Width of a new figure in inches.
 
@@ -232,41 +235,55 @@ def length_control(
     -------
     Axes
         Raw at the left, length-controlled at the right, names at the right end; a thin line leads
-        to a name that had to move.
+        to a name that had to move. Of more than fifteen models only those to highlight and the three
+        highest and lowest at the right are named.
     """
     frame = frame if isinstance(frame, pd.DataFrame) else frame.to_frame()
     frame = frame.dropna(subset=["win_rate", "lc_win_rate"]).reset_index(drop=True)
-    height = max(2.3, 0.5 + 1.15 * ROW * len(frame))
-    ax = style.axes(ax, width=width, height=height)
-    before, after = frame["win_rate"].to_numpy(float), frame["lc_win_rate"].to_numpy(float)
     chosen = frame["model"].isin(list(highlight)).to_numpy()
+    named = _named(frame["lc_win_rate"].to_numpy(float), chosen)
+    ax = style.axes(ax, width=width, height=max(2.3, 0.5 + 1.15 * ROW * min(len(frame), 2 * MANY)))
     colours = [COLOURS["highlight" if c else "estimate"] for c in chosen]
-    for k, colour in enumerate(colours):
+    if chosen.any():  # the others step back, also where a printer leaves only shades of grey
+        colours = [colour if c else PALE for c, colour in zip(chosen, colours, strict=True)]
+    ways = frame[["win_rate", "lc_win_rate"]].to_numpy(float)
+    for way, colour, bold in zip(ways, colours, chosen, strict=True):
         ax.plot(
             [0, 1],
-            [before[k], after[k]],
+            way,
             linestyle="-",
             color=colour,
-            linewidth=1.3 if chosen[k] else 0.8,
-            marker="o",
-            markersize=2.6,
-            zorder=3 if chosen[k] else 2,
+            linewidth=1.7 if bold else 0.8,
+            marker="D" if bold else "o",
+            markersize=3.4 if bold else 2.6,
+            zorder=4 if bold else 2,
+            clip_on=False,
         )
     if {"ci_low", "ci_high"} <= set(frame.columns):
-        ax.vlines(
-            np.ones(len(frame)), frame["ci_low"], frame["ci_high"], colors=colours, linewidth=2.2, alpha=0.35
-        )
+        _way_errors(ax, 1, frame, colours)
     if raw is not None:
         known = raw.set_index(raw["model"].astype(str)).reindex(frame["model"].astype(str))
-        ax.vlines(
-            np.zeros(len(frame)), known["ci_low"], known["ci_high"], colors=colours, linewidth=2.2, alpha=0.35
-        )
-    _name_ends(ax, after, frame["model"], chosen)
+        _way_errors(ax, 0, known, colours)
+    _name_ends(ax, ways[named, 1], frame["model"][named], chosen[named])
     ax.set_xlim(-0.12, 1.0)
     ax.set_xticks([0, 1], labels=["raw", "length-controlled"])
     style.percent_axis(ax, "y")
     ax.set_ylabel("Win rate (%)")
     return ax
+
+
+def _named(ends, chosen):
+    """Tell which models are named: all of a few; of many, those to highlight and the extremes."""
+    if len(ends) <= MANY:
+        return np.ones(len(ends), dtype=bool)
+    place = np.argsort(np.argsort(ends, kind="stable"))
+    return chosen | (place < 3) | (place >= len(ends) - 3)
+
+
+def _way_errors(ax, x, frame, colours):
+    """Draw intervals at one end of the ways, whole also at the frame."""
+    look = {"colors": colours, "linewidth": 2.2, "alpha": 0.35, "clip_on": False}
+    ax.vlines(np.full(len(frame), float(x)), frame["ci_low"], frame["ci_high"], **look)
 
 
 def _name_ends(ax, ends, names, chosen):
@@ -278,16 +295,16 @@ def _name_ends(ax, ends, names, chosen):
         at = labels.spread(ends, 1.15 * 7 / 72 / inner * (high - low))
         low, high = min(low, at.min() - 0.01), max(high, at.max() + 0.01)
     ax.set_ylim(low, high)
-    short = style.shorten(list(names), width=0.42 * style.size(ax)[0])
+    short = style.shorten(list(names), width=0.5 * style.size(ax)[0])
+    points = Affine2D().scale(1 / 72) + style.figure_of(ax).dpi_scale_trans
+    right = blended_transform_factory(points + ScaledTranslation(1, 0, ax.transAxes), ax.transData)
+    look: dict[str, Any] = {"linestyle": "-", "color": "0.4", "linewidth": 0.6, "clip_on": False}
     for end, y, name, bold in zip(ends, at, short, chosen, strict=True):
-        ax.plot(
-            [1.0, 1.04], [end, y], color="0.6", linewidth=0.5, clip_on=False, transform=ax.transData, zorder=1
-        )
+        ax.plot([4, 12], [end, y], transform=right, scalex=False, scaley=False, zorder=1, **look)
         ax.annotate(
             name,
-            (1.04, y),
-            xytext=(2, 0),
-            textcoords="offset points",
+            (14, y),
+            xycoords=right,
             va="center_baseline",
             fontsize=7,
             fontweight="bold" if bold else "normal",

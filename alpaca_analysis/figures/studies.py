@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from . import style
-from .leaderboards import beside, grouped_rows, interval_text, intervals, row_axes, rule
+from .leaderboards import beside, grouped_rows, interval_texts, intervals, mark_open, row_axes, rule
 from .style import COLOURS, COLUMN, LINES, MARKERS, SERIES, on_one_line
 
 
@@ -47,7 +47,9 @@ def preferences(
                 ax, value[which], low[which], high[which], y[which], colour=COLOURS[colour], marker=marker
             )
     if style.size(ax)[0] >= 5:
-        beside(ax, y, [interval_text(*row) for row in zip(value, low, high, strict=True)])
+        beside(ax, y, interval_texts(value, low, high))
+    mark_open(ax, low, high)
+    style.legend_above(ax)
     rule(ax, 0.5, value)
     style.percent_axis(ax)
     ax.set_xlabel(f"Prefers {what} (%)")
@@ -97,6 +99,7 @@ def beyond_humans(frame: pd.DataFrame, *, ax: Axes | None = None, width: float =
                 colour=COLOURS[kind],
                 marker=marker,
             )
+    mark_open(ax, low, high)
     ax.axvline(0, color=COLOURS["rule"], linewidth=0.7, zorder=1)
     style.percent_axis(ax, points=True)
     ax.set_xlabel("Points of outcome per unit of length")
@@ -159,7 +162,13 @@ def gameability(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = C
 
 
 @style.styled
-def planning(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COLUMN) -> Axes:
+def planning(
+    frame: pd.DataFrame,
+    *,
+    versus: str = "a fixed win rate",
+    ax: Axes | None = None,
+    width: float = COLUMN,
+) -> Axes:
     """Draw what a number of instructions can show.
 
     Parameters
@@ -167,6 +176,9 @@ def planning(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COLU
     frame : DataFrame
         ``n`` (instructions) and either ``minimum_detectable_difference`` or ``power``, as fractions.
         Any other column tells curves apart and names them; at most seven curves.
+    versus : str
+        What a difference is from, for the axis. `minimum_detectable_difference` of one win rate is that
+        from a fixed value; two independent models need sqrt(2) times as much.
     ax : Axes, optional
         Where to draw.
     width : float
@@ -201,7 +213,7 @@ def planning(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COLU
     ax.set_xlabel("Instructions")
     ax.set_ylim(bottom=0, top=1 if value == "power" else None)
     style.percent_axis(ax, "y")
-    ax.set_ylabel("Power (%)" if value == "power" else "Detectable\ndifference (points)")
+    ax.set_ylabel("Power (%)" if value == "power" else f"Detectable difference\nfrom {versus} (points)")
     if groups:
         style.legend_above(ax)
     return ax

@@ -201,14 +201,17 @@ def bands(ax: Axes, positions) -> None:
 def legend_above(ax: Axes, **options):
     """Put the legend over the Axes, where it hides no data; over the whole figure where `ax` is alone.
 
-    It takes as many columns as fit, and a figure made here grows by what it takes.
+    It takes as many columns as fit, and a figure made here grows by what it takes. Where nothing has
+    a label there is no legend.
     """
     figure = figure_of(ax)
     texts = options.get("labels") or ax.get_legend_handles_labels()[1]
     fontsize = float(mpl.rcParams["legend.fontsize"])
     entry = max((text_width(text, fontsize) for text in texts), default=0) + 0.42
     columns = max(1, min(len(texts), int(figure.get_size_inches()[0] / entry)))
-    if len(figure.axes) > 1 or not figure.get_constrained_layout() or not texts:
+    if not texts:
+        return None
+    if len(figure.axes) > 1 or not figure.get_constrained_layout():
         return ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, **options)
     if figure in _MADE:
         width, height = figure.get_size_inches()
