@@ -53,6 +53,14 @@ def test_public_names_load_and_are_documented(name):
     assert len(thing.__doc__.splitlines()[0]) < 111
 
 
+def test_the_readme_maps_every_module():
+    package = ROOT / "alpaca_analysis"
+    here = {path.stem for path in package.glob("*.py")} - {"__init__"}
+    here |= {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    rows = (ROOT / "README.md").read_text().split("| about | modules |")[1].split("\n\n")[0]
+    assert sorted(re.findall(r"`([^`]+)`", rows)) == sorted(here)
+
+
 def test_no_module_is_named_like_a_public_function():
     # Whoever imports the module puts it in the place of the function.
     modules = {path.stem for path in (ROOT / "alpaca_analysis").iterdir()}
