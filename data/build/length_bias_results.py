@@ -1,4 +1,4 @@
-"""Save the answers about length that need rows: preference, response, slopes, control, people."""
+"""Save the answers about length that need rows, from preferences to what people share of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from common import main
 import alpaca_analysis as aa
 
 DIGITS = 6
+SPECIFIED = ["gpt4", "claude-2", "recycled-wizardlm-7b-v2.0"]
 SLOPES = {
     "pooled": [],
     "within models": ["model"],
@@ -33,6 +34,7 @@ def build(mirror: Path) -> dict[str, pd.DataFrame]:
         "length_preference": preferences(judged),
         "length_response": responses({k: judged[k] for k in ("alpaca_eval_v1", "pandalm")}),
         "length_control_v2": controlled(judged["alpaca_eval_v2"]),
+        "length_specifications": specifications(judged["alpaca_eval_v1"]),
         "length_slopes": slopes(judged["alpaca_eval_v1"]),
         "length_beyond_humans": aa.bias_beyond_humans(pandalm[~human], pandalm[human])
         .fillna({"note": ""})
@@ -73,6 +75,10 @@ def controlled(table):
     fitted = aa.fit_length_control(table).to_frame()
     columns = ["model", "win_rate", "lc_win_rate", "standard_error", "ci_low", "ci_high", "note"]
     return fitted[columns].round(DIGITS)
+
+
+def specifications(table):
+    return aa.specification_curve(table, models=SPECIFIED).round(DIGITS)
 
 
 def _data_first(frame):
