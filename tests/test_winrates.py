@@ -88,7 +88,7 @@ def test_bootstrap_interval_is_scipys(method):
 
 def test_wilson_is_scipys():
     outcomes = (SAMPLE > 0.4).astype(float)
-    row = aa.win_rate(table_of(outcomes), method="wilson").iloc[0]
+    row = aa.win_rate(table_of([*outcomes, np.nan]), method="wilson").iloc[0]
     expected = stats.binomtest(int(outcomes.sum()), len(outcomes)).proportion_ci(method="wilson")
     np.testing.assert_allclose([row["ci_low"], row["ci_high"]], expected, rtol=1e-12)
 
@@ -364,6 +364,18 @@ def test_groups_of_several_columns_and_partly_shared_instructions():
         half = stats.t.ppf(0.975, peer.count() - 1) * peer.sem()
         np.testing.assert_allclose(ours["ci_high"], peer.mean() + half)
         assert ours["note"].tolist() == [f"interval approximate: {n} units" for n in peer.count()]
+
+
+@pytest.mark.parametrize("more", [0, 1, 2, 3])
+def test_blocks_are_groups_linked_by_instructions(more):
+    """Directly or through others; however many instructions there are."""
+    from alpaca_analysis.annotations import check
+    from alpaca_analysis.blocks import blocks_of
+
+    ids = {"a": "st", "e": "tu", "c": "uv", "b": "wx", "f": "xy", "d": "zABC"[: 1 + more]}
+    table = pd.concat([table_of([1.0] * len(v), model=m, instruction_id=list(v)) for m, v in ids.items()])
+    found = [block.groups["model"].tolist() for block in blocks_of(check(table), ["model"])]
+    assert found == [["a", "c", "e"], ["b", "f"], ["d"]]
 
 
 @pytest.mark.parametrize("options", [{}, {"stratify": "dataset"}])
