@@ -34,7 +34,7 @@ def alpaca_eval_v2(mirror):
     return read_annotations(mirror / "alpaca_eval" / "results" / "*" / "weighted_alpaca_eval_gpt4_turbo")
 
 
-collect_ignore = ["fuzz"]  # a program of its own, which needs Atheris
+collect_ignore = ["fuzz", "mutation"]  # programs of their own, which need Atheris and cosmic-ray
 
 
 # Run only where `-m` names them: they take long, or need more than a default installation has.
