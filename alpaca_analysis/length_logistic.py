@@ -18,6 +18,8 @@ from .bootstrap import check_options, settings
 from .lengths import length_difference
 
 PLATEAU = 50  # log odds per standard deviation of a regressor: an error that no data give
+# Wins or losses, whichever are fewer; with less, 67 to 91 % of the intervals of slopes covered in simulation.
+FEW = 10
 SEPARATED = "undefined: the predictors separate wins from losses"
 
 
@@ -63,7 +65,7 @@ def fit_logistic(
     -------
     LogisticFit
         With NaN and a note where wins and losses are separated or all the same, or where the
-        regressors are collinear.
+        regressors are collinear; with a note alone where fewer than 10 wins or losses carry it.
 
     Examples
     --------
@@ -108,7 +110,11 @@ def fit_logistic(
     spread = np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)
     if (np.sqrt(np.diag(fitted.normalized_cov_params)) * spread).max() > PLATEAU:
         return LogisticFit(*undefined, SEPARATED)
-    return LogisticFit(fitted.params, fitted.cov_params(), n_units)
+    rarer = min(y.sum(), (1 - y).sum())
+    note = (
+        f"interval approximate: about {rarer:.0f} wins or losses, whichever are fewer" if rarer < FEW else ""
+    )
+    return LogisticFit(fitted.params, fitted.cov_params(), n_units, note)
 
 
 def logit_interval(fit: LogisticFit, at: np.ndarray, confidence_level=0.95) -> pd.DataFrame:

@@ -150,3 +150,18 @@ def test_error_covers_a_known_slope():
         slope = aa.length_regression(rows, scale="characters").set_index("term").loc["length"]
         covered.append(slope["ci_low"] < 0.8 < slope["ci_high"])
     assert 0.87 <= np.mean(covered) <= 0.99
+
+
+@pytest.mark.parametrize(
+    ("wins", "note"), [(9, "about 9 wins or losses"), (10, ""), (190, ""), (191, "about 9")]
+)
+def test_a_fit_that_rests_on_few_wins_or_losses_says_so(wins, note):
+    k = np.arange(200)
+    rows = pd.DataFrame({"instruction_id": [f"i{i:03}" for i in k], "length_model": 500 + k * 37 % 400})
+    rows = rows.assign(model="m", reference="r", annotator="judge", length_reference=600)
+    rows["outcome"] = (k * 61 % 200 < wins) * 1.0
+    found = aa.length_regression(rows)["note"]
+    curve = aa.response_curve(rows, kind="spline", n_points=3)["note"]
+    for notes in (found, curve):
+        assert notes.str.contains(note, regex=False).all()
+        assert (notes != "").all() == bool(note)
