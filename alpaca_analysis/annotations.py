@@ -204,8 +204,8 @@ def to_numeric(values: pd.Series) -> pd.Series:
     try:
         numbers = pd.to_numeric(values, errors="coerce")
     except OverflowError:
-        small = values.map(lambda v: np.inf if isinstance(v, int) and v.bit_length() > 1000 else v)
-        numbers = pd.to_numeric(small, errors="coerce")
+        small = [np.inf if isinstance(v, int) and v.bit_length() > 1000 else v for v in values]
+        numbers = pd.to_numeric(pd.Series(small, index=values.index), errors="coerce")
     if {numbers.dtype.kind, values.dtype.kind} & set("cmM"):  # dates and complex numbers count nothing
         return pd.Series(np.nan, index=values.index)
     return numbers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -148,7 +149,7 @@ def frame(columns: dict, source) -> pd.DataFrame:
     """Make a frame of columns, some of them one value for all rows.
 
     Half a surrogate pair, as a text cut within an emoji ends with, is nothing that pandas can hold: in
-    texts it becomes ``?``.
+    texts it becomes ``?``. Integers of hundreds of digits, which pandas 2 cannot hold, become infinite.
 
     Raises
     ------
@@ -157,7 +158,7 @@ def frame(columns: dict, source) -> pd.DataFrame:
     """
     try:
         return pd.DataFrame(columns, copy=False)
-    except UnicodeEncodeError:
+    except (UnicodeEncodeError, OverflowError):
         pass
     n_rows = max((len(v) for v in columns.values() if v is not None and not isinstance(v, str)), default=1)
     whole = {}
@@ -178,7 +179,9 @@ def frame(columns: dict, source) -> pd.DataFrame:
 
 
 def _whole(value):
-    """Return a text without halves of surrogate pairs; anything else as it is."""
+    """Return a text without halves of surrogate pairs, and infinity for an integer that no float can hold."""
+    if isinstance(value, int) and value.bit_length() > 1000:
+        return math.inf if value > 0 else -math.inf
     if not isinstance(value, str) or not any("\ud800" <= c <= "\udfff" for c in value):
         return value
     return value.encode("utf-8", "replace").decode()

@@ -74,6 +74,7 @@ def bounds(law, observed, acceleration, level=LEVEL):
 def of_means(counts, values) -> dict[str, np.ndarray]:
     """Return mean, error, intervals and rarity of data sets: counts of `values`, multiples of 1/6 or 1/8."""
     distinct, which = np.unique(counts, axis=0, return_inverse=True)
+    which = which.ravel()  # a column, in NumPy 2.0
     found = of_distinct(distinct, values)
     return {k: tuple(x[which] for x in v) if isinstance(v, tuple) else v[which] for k, v in found.items()}
 
