@@ -5,7 +5,8 @@
 Leaves under build/: executed notebooks and their HTML (notebooks/), figures as PDF, SVG and PNG
 (figures/), tables as CSV, LaTeX and Markdown (tables/), an audit report (audit/) and, if all notebooks
 run, a gallery of every figure (gallery/). Ends with every published number that the
-notebooks check beside the recomputed one.
+notebooks check beside the recomputed one: what they save as ``NN_*_published``, which is for numbers that
+somebody printed.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ NO_REQUESTS = ("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url", 
 def execute(source: Path, folder: Path, progress: tqdm) -> str | None:
     """Execute one notebook in its own kernel, write it and its HTML, and return what failed."""
     notebook = nbformat.read(source, as_version=4)
-    failure = None
+    failure, started = None, time.time()
     with tempfile.TemporaryDirectory(prefix="kernel-") as private:
 
         class Kernel(AsyncKernelManager):  # a class, so that the client stops it
@@ -63,6 +64,9 @@ def execute(source: Path, folder: Path, progress: tqdm) -> str | None:
             failure = f"{source.name}: {error}"
         except nbclient.exceptions.DeadKernelError as error:
             failure = f"{source.name}: {error}"
+    for table in (BUILD / "tables").glob(f"{source.stem.split('_')[0]}_*_published.*"):
+        if table.stat().st_mtime < started:
+            table.unlink()  # of an earlier run: nothing that this one found
     write_text(folder / source.name, nbformat.writes(notebook) + "\n")
     write_text(folder / f"{source.stem}.html", to_html(notebook, source.stem))
     return failure
@@ -110,7 +114,7 @@ def main() -> int:
             progress.write(f"{'FAILED' if job.result() else 'done  '} {jobs[job]}", file=sys.stderr)
     numbers = published_numbers()
     if len(numbers):
-        print(numbers.to_string(index=False, max_colwidth=60))
+        print(numbers.to_string(index=False, max_colwidth=100))
     done = len(jobs) - len(failures)
     print(f"{done} of {len(jobs)} in {time.monotonic() - start:.0f} s; see {BUILD}")
     if failures:
