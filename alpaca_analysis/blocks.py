@@ -55,9 +55,11 @@ def blocks_of(table: pd.DataFrame, by: list[str], stratify: str | None = None) -
     for block in pd.unique(label):
         members = np.flatnonzero(label == block)
         rows = np.flatnonzero(np.isin(group, members))
-        known = all_identified(table["instruction_id"].iloc[rows], table[by].iloc[rows])
+        known = identified[rows]
+        if known.any() and not known.all():
+            all_identified(table["instruction_id"].iloc[rows], table[by].iloc[rows])  # raises
         columns = np.searchsorted(members, group[rows])
-        codes = np.unique(unit[rows], return_inverse=True)[1] if known else None
+        codes = np.unique(unit[rows], return_inverse=True)[1] if known.all() else None
         inside = groups.iloc[members].reset_index(drop=True)
         yield _block(inside, outcome[rows], n[rows], columns, codes, strata[rows])
 

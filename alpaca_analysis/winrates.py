@@ -101,11 +101,13 @@ def win_rate(
     if discrete:
         table["outcome"] = (np.sign(table["outcome"] - 0.5) + 1) / 2
     generator = np.random.default_rng(rng)
-    parts = [
-        _estimate(block, method, confidence_level, n_resamples, _stream(block, rng, generator))
-        for block in blocks_of(table, by, stratify)
-    ]
-    result = pd.concat(parts, ignore_index=True)[[*by, *_COLUMNS]]
+    groups, parts = [], []
+    for block in blocks_of(table, by, stratify):
+        stream = _stream(block, rng, generator)
+        groups.append(block.groups)
+        parts.append(_estimate(block, method, confidence_level, n_resamples, stream))
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in _COLUMNS}
+    result = pd.concat(groups, ignore_index=True).assign(**columns)
     result = result.sort_values(
         ["win_rate", *by], ascending=[False] + [True] * len(by), kind="stable", ignore_index=True
     )
@@ -176,8 +178,8 @@ def _estimate(block, method, confidence_level, n_resamples, rng):
             )
     constant = ~(error > 0) & (method != "wilson")
     low, high = np.where(constant, np.nan, low), np.where(constant, np.nan, high)
-    columns = {"win_rate": rate, "standard_error": error, "ci_low": low, "ci_high": high, **block.counts}
-    return block.groups.assign(**columns, note=_notes(block, error, low, method))
+    estimates = {"win_rate": rate, "standard_error": error, "ci_low": low, "ci_high": high}
+    return estimates | block.counts | {"note": _notes(block, error, low, method)}
 
 
 def _t_interval(units, rate, error, confidence_level):
