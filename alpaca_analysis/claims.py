@@ -264,7 +264,7 @@ def _misspelt(claim, names):
         said = str(claim[what])
         alike = [name for name in known if re.sub(r"\D", "", name) == re.sub(r"\D", "", said)]
         near = difflib.get_close_matches(said, alike, 1, 0.85)
-        meant += [f"{what} {name!r}" for name in near if name != said]
+        meant += [f"{what} {str(name)!r}" for name in near if name != said]
     return f"; the judgements name a {' and a '.join(meant)}" if meant else ""
 
 
