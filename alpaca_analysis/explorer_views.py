@@ -209,7 +209,8 @@ def _response(rows, choice, cells):
         )
     part["annotator"] = part["annotator"].astype(object).fillna("the judge")
     method = "t" if choice.method == "wilson" else choice.method
-    bins = min(N_BINS, int(part["outcome"].notna().sum()))
+    measured = part[["outcome", "length_model", "length_reference"]].notna().all(axis=1).sum()
+    bins = min(N_BINS, max(1, measured))
     result = response_curve(part, n_bins=bins, **(_options(choice) | {"method": method}))
     message = "All chosen models together. Longer outputs may also be better ones."
     return result, lambda: figures.length_response(result, width=WIDTH), message

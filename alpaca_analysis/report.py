@@ -220,11 +220,13 @@ def _sections(table, humans, claims, options) -> dict[str, Callable[[], pd.DataF
     from .winrates import win_rate
 
     named = table.assign(annotator=table["annotator"].astype(object).fillna("the judge"))
+    measured = table[["outcome", "length_model", "length_reference"]].notna().all(axis=1).sum()
+    bins = min(10, max(1, measured))
     sections: dict[str, Callable[[], pd.DataFrame]] = {
         "health": lambda: health(table),
         "win_rates": lambda: _quiet(win_rate, table, **options),
         "length_preference": lambda: _quiet(prefer_longer, named, **options),
-        "length_response": lambda: _quiet(response_curve, named, **options),
+        "length_response": lambda: _quiet(response_curve, named, n_bins=bins, **options),
         "length_control": lambda: _length_control(table),
     }
     if "position" in table:

@@ -184,6 +184,13 @@ def luminance(colour):
     return np.dot(matplotlib.colors.to_rgb(colour), [0.299, 0.587, 0.114])
 
 
+def test_length_control_says_what_is_undefined():
+    frame = control(2).assign(lc_win_rate=np.nan, note="undefined: length is collinear")
+    ax = figures.length_control(frame)
+    assert [text.get_text() for text in ax.texts] == ["undefined: length is collinear"]
+    plt.close(ax.figure)
+
+
 def test_length_control_shows_intervals_whole_and_highlights_without_colour():
     frame = control(20)
     ax = figures.length_control(frame, highlight=frame["model"][:2])

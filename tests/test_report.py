@@ -198,6 +198,26 @@ def test_printed_numbers_are_checked():
     assert verdicts["finding"].str.contains("87.35 % against ref: impossible as printed").sum() == 1
 
 
+def test_a_handful_of_judgements_is_audited():
+    table = pd.DataFrame(
+        {
+            "model": ["a", "a", "b", "b"],
+            "instruction": ["x", "y", "x", "y"],
+            "outcome": [1, 0, 1, 0.5],
+            "output_model": ["abc", "ab", "a", "a"],
+            "output_reference": ["a", "abcd", "bc", "abcd"],
+        }
+    )
+    result = audit(table, **QUICK)
+    assert len(result.results["length_response"]) == 4
+    some = audit(table.assign(outcome=[1, None, 1, 0.5]), **QUICK)
+    assert len(some.results["length_response"]) <= 3
+    assert "<table" in render(result)
+    same = audit(table.assign(output_model="a", output_reference="bb"), **QUICK)
+    assert "collinear" in render(same)
+    plt.close("all")
+
+
 def test_what_cannot_be_computed_is_said_with_its_reason():
     table = from_counts({"model": ["m"], "n_wins": [70], "n_losses": [25], "n_draws": [5]}, reference="r")
     result = audit(table, **QUICK)

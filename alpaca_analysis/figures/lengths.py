@@ -62,14 +62,19 @@ def length_response(curve: pd.DataFrame, *, ax: Axes | None = None, width: float
     if curve["outcome"].notna().any():
         _middle(ax, curve["outcome"])
     else:
-        reason = next(iter(curve["note"]), "undefined") if "note" in curve else "undefined"
-        ax.text(0.5, 0.5, reason, transform=ax.transAxes, ha="center", wrap=True, fontsize=7)
+        _say_why(ax, curve)
     style.percent_axis(ax, "y")
     ax.set_ylabel("Win rate (%)")
     _name_length(ax, curve)
     if len(kinds) > 1:
         style.legend_above(ax)
     return ax
+
+
+def _say_why(ax, result):
+    """Write in the middle why nothing is drawn."""
+    reason = next(iter(result["note"]), "") if "note" in result else ""
+    ax.text(0.5, 0.5, reason or "undefined", transform=ax.transAxes, ha="center", wrap=True, fontsize=7)
 
 
 def _name_length(ax, result):
@@ -239,7 +244,11 @@ def length_control(
         highest and lowest at the right are named.
     """
     frame = frame if isinstance(frame, pd.DataFrame) else frame.to_frame()
-    frame = frame.dropna(subset=["win_rate", "lc_win_rate"]).reset_index(drop=True)
+    every, frame = frame, frame.dropna(subset=["win_rate", "lc_win_rate"]).reset_index(drop=True)
+    if frame.empty:
+        ax = style.axes(ax, width=width)
+        _say_why(ax, every)
+        return ax
     chosen = frame["model"].isin(list(highlight)).to_numpy()
     named = _named(frame["lc_win_rate"].to_numpy(float), chosen)
     ax = style.axes(ax, width=width, height=max(2.3, 0.5 + 1.15 * ROW * min(len(frame), 2 * MANY)))
