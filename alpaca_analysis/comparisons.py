@@ -160,7 +160,7 @@ def pair_of(table: pd.DataFrame, a: str, b: str) -> Pair:
     paired = a == b or len(shared) > 0
     one, two = (_units(side, shared if paired and identified else None) for side in sides)
     units = bootstrap.beside(one, two) if paired else bootstrap.apart(one, two)
-    unshared = sum(len(np.setdiff1d(i, shared)) for i in ids) if paired and identified else 0
+    unshared = sum(i.nunique() - len(shared) for i in ids) if paired and identified else 0
     note = f"{unshared} instruction{'s' * (unshared != 1)} of only one model left out" if unshared else ""
     used = units.m > 0
     sizes, both = units.counts @ used, units.counts @ used.all(axis=1)
