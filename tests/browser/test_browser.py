@@ -61,7 +61,6 @@ def test_win_rates_run_in_jupyterlab(page, lab, shots):
 
 def test_a_control_of_the_explorer_moved_by_keyboard_changes_the_figure(page, lab, shots):
     run_all(page, lab, "07_explore.ipynb")
-    page.locator(".jp-Notebook").first.evaluate("node => node.scrollTo(0, 0)")
     image = page.locator(".jp-OutputArea img.widget-image").first
     image.wait_for(timeout=SLOW)
     image.scroll_into_view_if_needed()
