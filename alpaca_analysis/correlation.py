@@ -44,7 +44,9 @@ class Correlation:
         Where the coefficient of these same models would lie, were their win rates measured again:
         percentile interval from draws with the standard errors, or over instructions. NaN without errors.
     disattenuated : float
-        The coefficient of win rates without noise, as estimated from the standard errors (Pearson only).
+        The coefficient of win rates without noise, as estimated from the standard errors (Pearson only):
+        NaN without them or where they are as large as the win rates' spread, and cut at -1 and 1;
+        `note` says so.
     leave_one_out : Series
         The coefficient without each model, by model; lowest first.
     points : DataFrame
@@ -217,6 +219,8 @@ def correlate(
         notes.append(approximate)
     keep = ~np.eye(n, dtype=bool)
     left_out = [coefficient(x[k][None], y[k][None], method)[0] for k in keep]
+    without_noise, unclear = _disattenuate(points, statistic) if method == "pearson" else (np.nan, "")
+    notes += [unclear] if unclear and not np.isnan(statistic) else []
     result = Correlation(
         statistic=float(statistic),
         ci_low=float(low),
@@ -230,7 +234,7 @@ def correlate(
         pvalue=_pvalue(x, y, method) if not np.isnan(statistic) else np.nan,
         noise_low=percentiles(noise, confidence_level)[0],
         noise_high=percentiles(noise, confidence_level)[1],
-        disattenuated=_disattenuate(points, statistic) if method == "pearson" else np.nan,
+        disattenuated=without_noise,
         leave_one_out=pd.Series(left_out, index=points["model"], name=method).sort_values(kind="stable"),
         points=points,
         dropped=dropped,
@@ -391,15 +395,20 @@ def _lacking(points):
 
 
 def _disattenuate(points, statistic):
-    """Divide by the root of both reliabilities; NaN without all errors, or where they explain everything."""
-    reliability = 1.0
+    """Divide by the root of both reliabilities; return that and what is wrong with it."""
     if points[["x_se", "y_se"]].isna().all(axis=None) or _lacking(points):
-        return np.nan
+        return np.nan, ""
+    reliability = 1.0
     for side in ("x", "y"):
         error = np.nan_to_num(points[f"{side}_se"].to_numpy())
         spread = points[side].var(ddof=1)
-        reliability *= max(1 - (error**2).mean() / spread, 0) if spread > 0 else 0
-    return float(min(max(statistic / np.sqrt(reliability), -1), 1)) if reliability > 0 else np.nan
+        if spread <= (error**2).mean():
+            return np.nan, f"disattenuation undefined: {side} spreads no more than its errors"
+        reliability *= 1 - (error**2).mean() / spread
+    estimate = statistic / np.sqrt(reliability)
+    within = float(np.clip(estimate, -1, 1))
+    note = f"disattenuated coefficient {estimate:.2f} cut at {within:.0f}" if within != estimate else ""
+    return within, note
 
 
 def correlation_from_rows(

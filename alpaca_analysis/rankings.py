@@ -19,6 +19,7 @@ from .joint_estimates import JointEstimates, joint_win_rates
 TOGETHER = "jointly, by instruction"
 APART = "independently of each other: no shared instructions"
 UNRANKED = "shown neither better nor worse than any: "
+ALIKE = "all outcomes alike: its own error counts as 0"
 
 
 def pairwise_differences(
@@ -113,7 +114,15 @@ def pairwise_differences(
     out["ordered"] = better[first, second]
     out["paired"] = joint.shared[first, second] > 0
     out["n_shared"] = joint.shared[first, second].astype(np.int64)
-    out["note"] = [_pair_note(joint, j, k, known) for j, k, known in zip(first, second, usable, strict=True)]
+    alike = _alike(joint)
+    out["note"] = [
+        "; ".join(
+            filter(
+                None, (_pair_note(joint, j, k, known), *(f"{names[i]}: {ALIKE}" for i in (j, k) if alike[i]))
+            )
+        )
+        for j, k, known in zip(first, second, usable, strict=True)
+    ]
     out = out.sort_values("difference", ascending=False, kind="stable", ignore_index=True)
     out.attrs = _settings(joint, confidence_level, rng, critical, stratify)
     if not usable.all():
@@ -131,6 +140,11 @@ def _pair_note(joint, j, k, known):
     if not shared:
         return "taken as " + APART
     return f"{shared:.0f} of {smaller:.0f} instructions shared" if 2 * shared < smaller else ""
+
+
+def _alike(joint):
+    """Return which models have outcomes without variation, so that a test with them rests on the other's."""
+    return (joint.resamples == joint.estimate[:, None]).all(axis=1) & (joint.untested == "")
 
 
 def _exceedance(largest, t):
@@ -179,7 +193,8 @@ def rank_sets(
     -------
     DataFrame
         ``model``, ``rank``, ``rank_low``, ``rank_high`` (marginal), ``simultaneous_low``,
-        ``simultaneous_high``, ``tier``, ``win_rate``, ``note``; best first, integers from 1.
+        ``simultaneous_high``, ``tier``, ``win_rate``, ``note`` (how the model was drawn, why it is in no
+        test, or that all its outcomes are alike); best first, integers from 1.
         ``.attrs`` holds the settings, ``n_tiers`` and ``n_pairs_ordered`` of ``n_pairs``.
 
     Raises
@@ -217,6 +232,8 @@ def rank_sets(
     joint = joint_win_rates(table, n_resamples=n_resamples, rng=rng, stratify=stratify)
     out, critical = joint_rank_sets(joint, confidence_level=confidence_level)
     out = out.rename(columns={"estimate": "win_rate"})
+    alike = out["model"].isin(np.array(joint.models)[_alike(joint)])
+    out["note"] = out["note"].mask(alike, (out["note"] + f"; {ALIKE}").str.removeprefix("; "))
     out.attrs.update(_settings(joint, confidence_level, rng, critical, stratify))
     if (joint.untested != "").any():
         lost = out[out["note"].str.startswith(UNRANKED)]

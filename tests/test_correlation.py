@@ -175,6 +175,17 @@ def test_noise_of_alpacafarm(alpacafarm):
     assert np.isnan([bare.noise_low, bare.noise_high, bare.disattenuated]).all()
 
 
+def test_a_disattenuated_coefficient_that_is_undefined_or_cut_is_explained():
+    x, y = np.arange(8.0), np.array([0.0, 2, 1, 3, 5, 4, 6, 7])
+    swamped = win_rate_correlation(x, y, x_se=5.0, n_resamples=99)
+    assert np.isnan(swamped.disattenuated)
+    assert "disattenuation undefined: x spreads no more than its errors" in swamped.note
+    cut = win_rate_correlation(x, -y, x_se=2.0, n_resamples=99)
+    assert cut.disattenuated == -1
+    beyond = cut.statistic / np.sqrt(1 - 4 / x.var(ddof=1))
+    assert f"disattenuated coefficient {beyond:.2f} cut at -1" in cut.note
+
+
 def rows(rng, n=200, k=6, annotator="judge", shared=None):
     """Make rows of k models; `shared` is a luck that an instruction brings to all of them."""
     skill = np.linspace(-1.2, 1.2, k)

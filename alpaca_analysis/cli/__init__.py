@@ -1,7 +1,7 @@
 """The shell: every verb reads files, calls one function and prints what it returns.
 
-Exit code 0 where that went well, 1 with one line on standard error where the input is at fault, 2 where
-the command is. Results go to standard output, everything else to standard error.
+Exit code 0 where that went well, 1 with one line on standard error where the input is at fault or a model
+did not answer, 2 where the command is. Results go to standard output, everything else to standard error.
 """
 
 from __future__ import annotations

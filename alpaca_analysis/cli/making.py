@@ -33,6 +33,8 @@ def generate(
 ) -> None:
     """Answer prompts with a model; answers are kept, so that the same call goes on where it stopped.
 
+    The exit code is 1 where prompts are left without an answer.
+
     Example: alpaca-analysis generate prompts.json --model mine --base-url http://127.0.0.1:8000/v1 --out r/
     """
     from .. import generate as package
@@ -49,6 +51,8 @@ def generate(
     options: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens, "seed": seed}
     made = package.generate(prompts, makers[backend](), concurrency=concurrency, **options)
     write_text(f"{made.save(out)}\n")
+    if made.n_unanswered:
+        raise typer.Exit(1)
 
 
 @app.command()

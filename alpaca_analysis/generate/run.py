@@ -53,6 +53,11 @@ class Generated:
             f"{self.n_asked} asked, {self.n_cached} from disk, ${self.cost:.4f}>"
         )
 
+    @property
+    def n_unanswered(self) -> int:
+        """Prompts without an answer."""
+        return sum(record["output"] is None for record in self.records)
+
     def to_frame(self) -> pd.DataFrame:
         """Return the records as a frame."""
         return pd.DataFrame(list(self.records))

@@ -120,6 +120,22 @@ def test_failures_are_told_and_asked_again(server, cache):
     assert generate(PROMPTS, backend, cache=cache).n_asked == 1
 
 
+def test_the_shell_says_by_its_exit_code_that_answers_are_missing(server, tmp_path, monkeypatch, capsys):
+    from alpaca_analysis.cli import main
+
+    monkeypatch.setattr("alpaca_analysis.generate.run.default_path", lambda: tmp_path / "answers.sqlite")
+    (tmp_path / "p.json").write_text(json.dumps([{"instruction": p} for p in PROMPTS]))
+    words = ["generate", str(tmp_path / "p.json"), "--model", "tiny", "--base-url", server.url]
+    server.faults = [400]
+    for code, asked in ((1, 5), (0, 6)):
+        with pytest.raises(SystemExit) as left:
+            main([*words, "--concurrency", "1", "--out", str(tmp_path)])
+        assert (left.value.code, len(server.bodies)) == (code, asked)
+        said = json.loads((tmp_path / "tiny" / "model_outputs.json").read_text())
+        assert [r["output"] is None for r in said] == [code == 1] + [False] * 4
+        assert ("1 of 5 prompts were not answered" in capsys.readouterr().err) == (code == 1)
+
+
 def test_money_is_held_to_its_limit(server, cache):
     backend = ServerBackend("tiny", base_url=server.url, price=(0.0, 1e6))  # a dollar a token
     with pytest.warns(GenerateWarning, match="3 of 5 prompts were not answered"):
