@@ -7,6 +7,8 @@ from .agreement_groups import agreement_by as agreement_by
 from .agreement_groups import agreement_by_majority as agreement_by_majority
 from .annotations import AnnotationError as AnnotationError
 from .annotations import from_counts as from_counts
+from .auditing import Audit as Audit
+from .auditing import audit as audit
 from .calibration import calibrated_win_rate as calibrated_win_rate
 from .calibration import label_budget as label_budget
 from .claims import chance_possible as chance_possible
@@ -55,8 +57,6 @@ from .reliability import agreement_ceiling as agreement_ceiling
 from .reliability import alternative_test as alternative_test
 from .reliability import confusion as confusion
 from .reliability import krippendorff_alpha as krippendorff_alpha
-from .report import Audit as Audit
-from .report import audit as audit
 from .sources import catalog as catalog
 from .sources import load as load
 from .tables import show as show

@@ -1,4 +1,4 @@
-"""Text that acts nowhere: how a table is set in a terminal, in HTML, in LaTeX and in Markdown.
+"""Text that acts nowhere: how a table is set in a terminal, in HTML, in LaTeX, in Markdown and in JSON.
 
 Names come from files that others wrote. Whatever they hold, no format made here lets them run:
 control characters are shown as escapes, and each writer escapes what its reader would execute.
@@ -198,3 +198,26 @@ def _latex(text):
 def _markdown(text):
     text = html.escape(printable(text), quote=False)
     return "".join("\\" + c if c in "\\`*_{}[]()!|~$#" else c for c in text)
+
+
+def records(frame: pd.DataFrame) -> list[dict]:
+    """Return rows as JSON takes them: plain numbers with all digits, None where undefined.
+
+    Examples
+    --------
+    >>> records(pd.DataFrame({"model": ["m"], "win_rate": [0.1 + 0.2], "ci_low": [float("nan")]}))
+    [{'model': 'm', 'win_rate': 0.30000000000000004, 'ci_low': None}]
+    """
+    rows = frame.astype(object).to_dict("records")
+    return [{str(name): _plain(value) for name, value in row.items()} for row in rows]
+
+
+def _plain(value):
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(v) for v in value]
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value if isinstance(value, (bool, int, float, str)) else str(value)

@@ -15,8 +15,9 @@ import pandas as pd
 import pytest
 
 from alpaca_analysis import AnnotationError, audit, figures, from_counts, read_annotations
+from alpaca_analysis.data_health import health
 from alpaca_analysis.findings import COLUMNS, collect
-from alpaca_analysis.report import health, render
+from alpaca_analysis.report import render
 
 N = 200
 QUICK = {"n_resamples": 199}

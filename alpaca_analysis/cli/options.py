@@ -88,7 +88,8 @@ def read_csv(path: Path, *required: str, **types):
 
 def write(result: Any, format: Format) -> None:
     """Print a result to standard output."""
-    from ..report import Audit, records
+    from ..auditing import Audit
+    from ..rendering import records
     from ..tables import show, to_csv
 
     frame = result.to_frame() if hasattr(result, "to_frame") else result
