@@ -14,7 +14,8 @@ from . import bootstrap
 from .annotations import AnnotationError, UndefinedWarning
 from .claims import rounds_to
 from .coefficients import check_method, coefficient, resampled
-from .correlation import align, crowding, few_models, fisher_interval, percentiles
+from .correlation import align
+from .correlation_intervals import crowding, few_models, fisher_interval, percentiles
 
 
 def restrict_range(

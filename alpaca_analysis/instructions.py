@@ -11,7 +11,7 @@ from scipy import stats
 from . import bootstrap
 from .annotations import AnnotationError, check
 from .coefficients import coefficient, pearson
-from .correlation import fisher_interval
+from .correlation_intervals import fisher_interval
 
 
 def discrimination(table: pd.DataFrame, *, confidence_level: float = 0.95) -> pd.DataFrame:

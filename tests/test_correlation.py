@@ -18,8 +18,8 @@ from alpaca_analysis import (
     win_rate_correlation,
 )
 from alpaca_analysis.coefficients import coefficient, pearson, resampled
-from alpaca_analysis.correlation import fisher_interval
 from alpaca_analysis.correlation_checks import _williams
+from alpaca_analysis.correlation_intervals import fisher_interval
 from alpaca_analysis.winrates import UndefinedWarning
 
 
