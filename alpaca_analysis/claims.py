@@ -199,7 +199,9 @@ def check_claims(
     rows = pd.DataFrame([_check_one(claim, rates, names, n_range) for claim in claims.to_dict("records")])
     if clash := set(claims) & set(rows):
         expected = "no column of the result among the claims; rename or drop it"
-        raise AnnotationError(expected, source="claims", found=_Verbatim(f"a column {min(clash)!r}"))
+        raise AnnotationError(
+            expected, source="claims", found=_Verbatim(f"a column {min(map(str, clash))!r}")
+        )
     result = pd.concat([claims.reset_index(drop=True), rows], axis=1)
     result.attrs = {**rates.attrs, "n_range": tuple(n_range)}
     return result

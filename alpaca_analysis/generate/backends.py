@@ -101,6 +101,9 @@ class FunctionBackend(Backend):
 class ServerBackend(Backend):
     """A model behind an OpenAI-compatible server.
 
+    Its texts are kept as they come. Those of Llama's kind of tokenizer may then begin with a space that
+    the same tokens do not have in `TransformersBackend` and `VLLMBackend`, which decode answers alone.
+
     Parameters
     ----------
     model : str

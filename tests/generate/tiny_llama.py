@@ -94,6 +94,9 @@ def build(folder) -> None:
         tie_word_embeddings=False,
     )
     model = LlamaForCausalLM(config)
+    # Single bytes are never the likeliest: where they make no character, every decoder has its own way.
+    with torch.no_grad():
+        model.lm_head.weight[tokenizer.convert_tokens_to_ids(BYTES)] = 0
     model.generation_config.do_sample = False
     model.save_pretrained(folder)
 
