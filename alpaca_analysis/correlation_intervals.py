@@ -7,7 +7,7 @@ from scipy import stats
 
 NEAR_BOUND = 0.1  # win rates this near to 0 or 1 are squeezed together
 CROWDED = 0.15  # share of models near a bound from which Fisher's interval covers less than it says
-FEW_MODELS = 80  # below, so does the percentile bootstrap over models
+FEW_MODELS = 80  # below, so does the bootstrap over models
 
 
 def fisher_interval(statistic, n, method: str, confidence_level: float):
@@ -24,11 +24,12 @@ def fisher_interval(statistic, n, method: str, confidence_level: float):
     return np.tanh(np.arctanh(r) - half), np.tanh(np.arctanh(r) + half)
 
 
-def few_models(n: int, method: str) -> str:
-    """Return a note where the percentile bootstrap has too few models; ranks need no more than there are."""
+def few_models(n: int, method: str, interval: str = "percentile") -> str:
+    """Return a note where the bootstrap has too few models; ranks need no more than there are."""
     if method != "pearson" or n >= FEW_MODELS:
         return ""
-    return f"interval approximate: the bootstrap over {n} models may cover 89 to 93 % for 95 %"
+    covered = {"percentile": "89 to 93 %", "bca": "92 to 95 %"}[interval]
+    return f"interval approximate: the bootstrap over {n} models may cover {covered} for 95 %"
 
 
 def crowding(x: np.ndarray, y: np.ndarray, method: str) -> str:

@@ -14,6 +14,7 @@ from . import bootstrap
 from .annotations import AnnotationError, UndefinedWarning
 from .coefficients import coefficient, resampled
 from .correlation import in_order
+from .correlation_intervals import few_models
 
 CORRELATIONS = ("pearson", "spearman")
 
@@ -67,7 +68,11 @@ class ModelLengthRegression:
     seed: int | str = field(default=0, repr=False)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row each for the slope (HC3, t) and the two correlations (BCa over models)."""
+        """Return one row each for the slope (HC3, t) and the two correlations (BCa over models).
+
+        ``note`` says where an interval is not defined, or covers less than it says: that of Pearson's
+        coefficient needs about 80 models.
+        """
         rows = [
             (f"slope per {self.unit:g} characters", self.slope, self.ci_low, self.ci_high, "slope"),
             ("Pearson correlation", self.pearson, *self.pearson_interval, "pearson"),
@@ -78,11 +83,12 @@ class ModelLengthRegression:
         left = self.leave_one_out
         frame["lowest_without_one"] = [left[c].min() for c in frame["column"]]
         frame["highest_without_one"] = [left[c].max() for c in frame["column"]]
-        unsettled = np.where(
-            frame["ci_low"].isna(), "interval undefined: too few models that differ", ""
-        ).astype(object)
-        unsettled[0] = self.note
-        frame = frame.drop(columns="column").assign(n=self.n, note=unsettled)
+        undefined = "interval undefined: too few models that differ"
+        notes = [
+            undefined if np.isnan(low) else few_models(self.n, method, "bca")
+            for method, low in zip(frame["column"], frame["ci_low"], strict=True)
+        ]
+        frame = frame.drop(columns="column").assign(n=self.n, note=[self.note, *notes[1:]])
         frame.attrs = bootstrap.settings(
             method="HC3 t; bca",
             unit="model",

@@ -149,3 +149,12 @@ def test_order_of_models_changes_nothing_and_settings_are_stated(points):
     pd.testing.assert_frame_equal(found, mixed.to_frame())
     assert found.attrs["unit"] == "model"
     assert (found.attrs["n_resamples"], found.attrs["seed"], found.attrs["confidence_level"]) == (99, 3, 0.95)
+
+
+@pytest.mark.parametrize("n", [79, 80])
+def test_the_interval_of_pearsons_coefficient_says_that_it_rests_on_few_models(n):
+    length = pd.Series(np.arange(n, dtype=float) + 100, [f"m{k}" for k in range(n)])
+    rate = 0.5 + 0.3 * np.sin(length)
+    slope, pearson, spearman = aa.model_length_regression(rate, length, n_resamples=99).to_frame()["note"]
+    assert (slope, spearman) == ("", "")
+    assert pearson == "" if n == 80 else "interval approximate: the bootstrap over 79 models" in pearson
