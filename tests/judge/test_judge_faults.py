@@ -64,8 +64,8 @@ def test_passing_faults_are_tried_again(server, outputs, cache, fault):
 
 @pytest.mark.slow
 def test_a_time_out_is_tried_again(server, outputs, cache):
-    server.faults, server.slow = ["slow"], 1.0
-    result = ask(server, outputs(3), cache, timeout=0.3)
+    server.faults, server.slow = ["slow"], 3.0
+    result = ask(server, outputs(3), cache, timeout=1.0)
     assert outcomes(result) == pytest.approx([0.1, 0.9, 0.1])
     assert len(server.bodies) == 4
 
