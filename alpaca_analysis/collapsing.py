@@ -124,10 +124,10 @@ def collapse_files(
     for batch in _batches(dataset, projection):
         parts.append(_count(nw.from_native(batch), by, means, name))
         if sum(map(len, parts)) > PARTIAL_ROWS:
-            parts = [_add(parts, by, means)]
+            parts = [_add(parts, by)]
     if not parts:
         raise AnnotationError("at least one judgement, found none", source=name)
-    return _finish(_add(parts, by, means), by, means)
+    return _finish(_add(parts, by), by, means)
 
 
 def _batches(dataset, projection):
@@ -251,7 +251,7 @@ def _moments(nw, column):
     ]
 
 
-def _add(parts, by, means):
+def _add(parts, by):
     """Add up partial counts."""
     counts = pd.concat(parts, ignore_index=True)
     keys = [c for c in by if c in counts]

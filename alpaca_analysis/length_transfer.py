@@ -85,7 +85,7 @@ def transfer_length_control(
     totals = win_rate(counts, method="t").set_index("model")
     select_models(pd.DataFrame({"model": list(wanted)}), list(totals.index), source="lengths")
     records = [
-        _transfer(name, row, wanted[name], donors, features, n_donors, confidence_level)
+        _transfer(name, row, wanted[name], donors, n_donors, confidence_level)
         for name, row in totals.iterrows()
     ]
     result = pd.DataFrame(records).sort_values(
@@ -205,7 +205,7 @@ def carried_over(rate, features, phi, psi) -> tuple[np.ndarray, np.ndarray]:
     return level @ weight, ((level * (1 - level)) @ weight) / ((p * (1 - p)) @ weight)
 
 
-def _transfer(name, total, features, donors, donor_features, n_donors, confidence_level):
+def _transfer(name, total, features, donors, n_donors, confidence_level):
     rate, rate_error = float(total["win_rate"]), float(total["standard_error"])
     if not 0 < rate < 1:
         raise AnnotationError(f"a win rate within (0, 1) of {name!r}", column="outcome", found=rate)
@@ -243,7 +243,7 @@ def _validated(donors, features, n_donors, confidence_level):
     for name, row in donors.iterrows():
         total = {"win_rate": row["win_rate"], "standard_error": row["raw_error"]}
         rest = donors.drop(index=name)
-        found = _transfer(name, total, features[name], rest, features, n_donors, confidence_level)
+        found = _transfer(name, total, features[name], rest, n_donors, confidence_level)
         records.append(
             {
                 "model": name,

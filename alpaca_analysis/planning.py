@@ -13,7 +13,7 @@ from scipy import special
 from . import bootstrap
 from .annotations import AnnotationError, UndefinedWarning
 from .comparisons import compare, pair_of
-from .joint_estimates import JointEstimates, joint_win_rates
+from .joint_estimates import joint_win_rates
 from .rankings import simultaneous_critical_value
 
 
@@ -313,14 +313,17 @@ def plan_order(
     if len(joint.models) < 2:
         raise AnnotationError("at least two models", column="model", found=joint.models)
     critical = simultaneous_critical_value(joint, confidence_level=confidence_level)
-    pairs, needed = _neighbours(joint, critical, z_power, confidence_level)
+    order = np.argsort(-joint.estimate, kind="stable")
+    first, second = order[:-1], order[1:]
+    difference, error = joint.difference[first, second], joint.difference_error[first, second]
+    needed = _factor(difference, error, critical + z_power)
+    alone = _factor(difference, error, _z(power, 1 - confidence_level))
     n = int(joint.n.max())
     # NaN, where a difference is undefined, counts for more than inf, a tie
-    factor = _whole_order(joint, pairs, critical, power) if np.isfinite(needed).all() else needed.max()
+    factor = needed.max()
+    if np.isfinite(needed).all():
+        factor = _whole_order(joint, zip(first, second, strict=True), critical, power)
     names = np.array(joint.models, dtype=object)
-    first, second = pairs
-    difference, error = joint.difference[first, second], joint.difference_error[first, second]
-    alone = _factor(difference, error, _z(power, 1 - confidence_level))
     frame = pd.DataFrame(
         {
             "model_a": names[first],
@@ -364,13 +367,6 @@ def _note(joint, j, k, factor):
     return "tied: no number of instructions shows an order" if np.isinf(factor) else ""
 
 
-def _neighbours(joint: JointEstimates, critical, z_power, confidence_level):
-    order = np.argsort(-joint.estimate, kind="stable")
-    first, second = order[:-1], order[1:]
-    difference, error = joint.difference[first, second], joint.difference_error[first, second]
-    return (first, second), _factor(difference, error, critical + z_power)
-
-
 def _factor(difference, error, z):
     """Return how many times the present data make difference / error reach z."""
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -380,7 +376,7 @@ def _factor(difference, error, z):
 
 def _whole_order(joint, pairs, critical, power):
     largest = np.zeros(joint.resamples.shape[1])
-    for j, k in zip(*pairs, strict=True):
+    for j, k in pairs:
         difference, error = joint.difference[j, k], joint.difference_error[j, k]
         z = (joint.resamples[j] - joint.resamples[k] - difference) / error
         np.maximum(largest, (critical - z) * error / difference, out=largest)

@@ -13,8 +13,6 @@ import pandas as pd
 from ..annotations import KEY, NAMES, AnnotationError, _Verbatim
 from ..annotations import instruction_id as _instruction_id
 
-COUNTED = ("n_files", "n_rows", "n_missing", "n_not_text")
-
 # The models of a benchmark are judged on the same prompts: each prompt is hashed once.
 instruction_id = lru_cache(maxsize=2**16)(_instruction_id)
 
@@ -200,8 +198,9 @@ def join(parts: Sequence[Rows]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The table; ``.attrs["counts"]`` sums `COUNTED`, ``.attrs["files"]`` lists each source with its
-        hash, names and number of rows, ``.attrs["disagreements"]`` what folder names contradict.
+        The table; ``.attrs["counts"]`` counts files, rows, missing outcomes and outputs that are no
+        text, ``.attrs["files"]`` lists each source with its hash, names and number of rows,
+        ``.attrs["disagreements"]`` what folder names contradict.
     """
     sizes = [len(part) for part in parts]
     try:
