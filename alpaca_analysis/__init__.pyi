@@ -6,7 +6,6 @@ from .agreement import human_agreement as human_agreement
 from .agreement_groups import agreement_by as agreement_by
 from .agreement_groups import agreement_by_majority as agreement_by_majority
 from .annotations import AnnotationError as AnnotationError
-from .annotations import from_counts as from_counts
 from .auditing import Audit as Audit
 from .auditing import audit as audit
 from .calibration import calibrated_win_rate as calibrated_win_rate
@@ -24,6 +23,8 @@ from .correlation import win_rate_correlation as win_rate_correlation
 from .correlation_checks import check_correlation as check_correlation
 from .correlation_checks import compare_correlations as compare_correlations
 from .correlation_checks import restrict_range as restrict_range
+from .counts import from_counts as from_counts
+from .counts import from_patterns as from_patterns
 from .explorer import explore as explore
 from .instructions import discrimination as discrimination
 from .instructions import fewer_instructions as fewer_instructions
@@ -64,7 +65,6 @@ from .tables import to_csv as to_csv
 from .tables import to_latex as to_latex
 from .tables import to_leaderboard as to_leaderboard
 from .tables import to_markdown as to_markdown
-from .votes import from_patterns as from_patterns
 from .winrates import win_rate as win_rate
 from .winrates import win_rate_bounds as win_rate_bounds
 

@@ -16,58 +16,6 @@ VERDICTS = np.array([0.0, 0.5, 1.0])
 SCORINGS = ("zero_one", "absolute")
 
 
-def from_patterns(frame: pd.DataFrame, *, source="patterns") -> pd.DataFrame:
-    """Make the table from counts of patterns: who said what on how many pairs.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        ``n``, how many pairs, and a column per annotator with their outcome (1 the first output, 0 the
-        second, 0.5 a draw, NaN no usable answer), as `load` returns for "pandalm_counts".
-    source : str
-        How messages name the frame.
-
-    Returns
-    -------
-    DataFrame
-        The table: a row per pattern and annotator, with the pattern's number as ``idx`` and ``n`` pairs.
-        Instructions are unknown, so that `human_agreement` and its like take pairs as independent.
-
-    Raises
-    ------
-    AnnotationError
-        No column ``n``, no annotator, or a value that is no outcome.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> patterns = pd.DataFrame({"human_1": [1, 0], "judge": [1.0, 1.0], "n": [30, 12]})
-    >>> from_patterns(patterns)[["annotator", "idx", "outcome", "n"]]
-      annotator  idx  outcome   n
-    0   human_1    0      1.0  30
-    1   human_1    1      0.0  12
-    2     judge    0      1.0  30
-    3     judge    1      1.0  12
-    """
-    names = [c for c in frame.columns if c != "n"]
-    if "n" not in frame or not names:
-        raise AnnotationError("a column 'n' and one per annotator", source=source, found=list(frame.columns))
-    parts = [
-        pd.DataFrame(
-            {
-                "model": "first",
-                "reference": "second",
-                "annotator": str(name),
-                "outcome": frame[name].to_numpy(),
-                "n": frame["n"].to_numpy(),
-                "idx": np.arange(len(frame)),
-            }
-        )
-        for name in names
-    ]
-    return check(pd.concat(parts, ignore_index=True), source=source)
-
-
 @dataclass(frozen=True)
 class Votes:
     """Human votes and judges' verdicts on the same pairs, all seen from the same side.
