@@ -153,17 +153,22 @@ def columns_once(frame: pd.DataFrame, *, source="table") -> None:
         raise AnnotationError("each column once", source=source, found=_Verbatim(f"column {twice!r} twice"))
 
 
+def refuse(bad, expected: str, values: pd.Series, *, column: str, source="table") -> None:
+    """Raise where an entry of `bad` is true, naming the first row and the value it has in `values`."""
+    bad = np.asarray(bad, dtype=bool)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise AnnotationError(expected, source=source, row=row, column=column, found=values.iloc[row])
+
+
 def _ids(table, source):
     if "instruction_id" in table:
         return table["instruction_id"].astype("string").array
     if "instruction" not in table:
         return pd.array([pd.NA] * len(table), dtype="string")
     prompts = table["instruction"]
-    strange = prompts.map(lambda text: not isinstance(text, str)).to_numpy(dtype=bool)
-    if strange.any():
-        row = int(np.flatnonzero(strange)[0])
-        found = prompts.iloc[row]
-        raise AnnotationError("text", source=source, row=row, column="instruction", found=found)
+    strange = prompts.map(lambda text: not isinstance(text, str))
+    refuse(strange, "text", prompts, column="instruction", source=source)
     return pd.array(prompts.map(instruction_id), dtype="string")
 
 
@@ -180,9 +185,7 @@ def _category(table, column, source):
         strange = values.map(lambda v: not isinstance(v, str)).astype(bool)
     if column != "model":  # the others may be unknown
         strange &= values.notna()
-    if strange.any():
-        row = int(np.flatnonzero(strange)[0])
-        raise AnnotationError("a name (text)", source=source, row=row, column=column, found=values.iloc[row])
+    refuse(strange, "a name (text)", values, column=column, source=source)
     return pd.Categorical(values)
 
 
@@ -192,10 +195,8 @@ def _outcomes(values, source):
     bad = (numbers < 0) | (numbers > 1) | (numbers.isna() & values.notna())
     if strange is not None:
         bad |= strange
-    if bad.any():
-        row = int(np.flatnonzero(bad.to_numpy())[0])
-        expected = "a number in [0, 1] (1 model, 0 reference, 0.5 draw) or NaN"
-        raise AnnotationError(expected, source=source, row=row, column="outcome", found=values.iloc[row])
+    expected = "a number in [0, 1] (1 model, 0 reference, 0.5 draw) or NaN"
+    refuse(bad, expected, values, column="outcome", source=source)
     return numbers.to_numpy()
 
 
@@ -218,10 +219,7 @@ def _lengths(table, column, source):
         return np.array([len(t) if isinstance(t, str) else np.nan for t in written])
     numbers = to_numeric(table[column]).astype(float)
     bad = (numbers < 0) | np.isinf(numbers) | (numbers.isna() & table[column].notna())
-    if bad.any():
-        row = int(np.flatnonzero(bad.to_numpy())[0])
-        expected = "a number of characters >= 0, or NaN"
-        raise AnnotationError(expected, source=source, row=row, column=column, found=table[column].iloc[row])
+    refuse(bad, "a number of characters >= 0, or NaN", table[column], column=column, source=source)
     return numbers.to_numpy()
 
 
@@ -237,10 +235,8 @@ def whole_numbers(values: pd.Series, *, column: str, source="table", minimum=0) 
     bad = ~(numbers >= minimum) | (numbers != np.floor(numbers)) | (numbers > 2**53)
     if values.dtype.kind not in "fiu":
         bad |= values.map(lambda v: isinstance(v, _NO_NUMBERS)).to_numpy()
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        expected = "a positive integer" if minimum == 1 else f"a whole number >= {minimum}"
-        raise AnnotationError(expected, source=source, row=row, column=column, found=values.iloc[row])
+    expected = "a positive integer" if minimum == 1 else f"a whole number >= {minimum}"
+    refuse(bad, expected, values, column=column, source=source)
     return numbers.astype(np.int64)
 
 
@@ -249,11 +245,9 @@ def _check_unique(table, source):
     key = [c for c in KEY if c in table]
     for column in key:
         values = table[column]
-        strange = [] if values.dtype != object else [not pd.api.types.is_hashable(v) for v in values]
-        if any(strange):
-            row = strange.index(True)
-            found = values.iloc[row]
-            raise AnnotationError("a number or text", source=source, row=row, column=column, found=found)
+        if values.dtype == object:
+            strange = [not pd.api.types.is_hashable(v) for v in values]
+            refuse(strange, "a number or text", values, column=column, source=source)
     twice = table.loc[identified, key].duplicated(keep="first")
     if not twice.any():
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from .annotations import NAMES, AnnotationError, _Verbatim, check, columns_once, whole_numbers
+from .annotations import NAMES, AnnotationError, _Verbatim, check, columns_once, refuse, whole_numbers
 
 
 def from_counts(frame, *, reference: str | None = None, annotator: str | None = None) -> pd.DataFrame:
@@ -97,12 +97,7 @@ def _names(frame, given):
     named = pd.DataFrame({name: frame.get(name, absent[name]) for name in NAMES})
     # Checked before rows are dealt out to outcomes: a message names the row as it was given.
     names = check(named.assign(outcome=np.nan), source="counts")[list(NAMES)]
-    twice = names.duplicated()
-    if twice.any():
-        row = int(np.flatnonzero(twice.to_numpy())[0])
-        raise AnnotationError(
-            "each model once", source="counts", row=row, column="model", found=names["model"].iloc[row]
-        )
+    refuse(names.duplicated(), "each model once", names["model"], column="model", source="counts")
     return names
 
 

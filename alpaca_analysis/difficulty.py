@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from .annotations import AnnotationError, check, to_numeric
+from .annotations import AnnotationError, check, refuse, to_numeric
 from .lengths import length_feature
 from .sources import load
 
@@ -54,11 +54,7 @@ def _own_column(table):
             found="none",
         )
     values = to_numeric(table["difficulty"]).to_numpy(float)
-    if not np.isfinite(values).all():
-        row = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise AnnotationError(
-            "a finite number", row=row, column="difficulty", found=table["difficulty"].iloc[row]
-        )
+    refuse(~np.isfinite(values), "a finite number", table["difficulty"], column="difficulty")
     return values
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from .annotations import AnnotationError, check, to_numeric
+from .annotations import AnnotationError, check, refuse, to_numeric
 from .bootstrap import check_options, settings
 from .length_logistic import fit_logistic, logit_interval
 from .lengths import length_difference
@@ -169,10 +169,7 @@ def prefer_first(
     table, by = _grouped(table, by, "position")
     position = to_numeric(table["position"])
     bad = table["position"].notna() & ~position.isin([1, 2])
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        expected = "1 (the model's output first), 2 (second) or NaN"
-        raise AnnotationError(expected, row=row, column="position", found=table["position"].tolist()[row])
+    refuse(bad, "1 (the model's output first), 2 (second) or NaN", table["position"], column="position")
     first = 3 - 2 * position.astype(float)
     return _preference(table, first, by, method, confidence_level, n_resamples, rng, draws=True)
 
@@ -180,9 +177,7 @@ def prefer_first(
 def _flags(table, column):
     values = table[column].astype("Float64").astype(float)
     bad = values.notna() & ~values.isin([0, 1])
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise AnnotationError("True, False or NaN", row=row, column=column, found=table[column].tolist()[row])
+    refuse(bad, "True, False or NaN", table[column], column=column)
     return values
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from .annotations import AnnotationError, check
+from .annotations import AnnotationError, check, refuse
 from .bootstrap import Units
 
 VERDICTS = np.array([0.0, 0.5, 1.0])
@@ -134,15 +134,8 @@ def match(
 
 def _check_verdicts(humans):
     strange = humans["outcome"].notna() & ~humans["outcome"].isin(VERDICTS)
-    if strange.any():
-        row = int(np.flatnonzero(strange)[0])
-        raise AnnotationError(
-            "a verdict of a person: 0, 0.5 or 1",
-            source="humans",
-            row=row,
-            column="outcome",
-            found=humans["outcome"].iloc[row],
-        )
+    expected = "a verdict of a person: 0, 0.5 or 1"
+    refuse(strange, expected, humans["outcome"], column="outcome", source="humans")
 
 
 def _comparison_columns(rows, both):
