@@ -51,11 +51,11 @@ class AnnotationError(ValueError):
             place.append(f"column {column!r}")
         said = f"expected {expected}"
         if found is not _ABSENT:
-            said = f"found {found if isinstance(found, _Verbatim) else _shorten(found)}, {said}"
+            said = f"found {found if isinstance(found, Verbatim) else _shorten(found)}, {said}"
         super().__init__(f"{', '.join(place)}: {said}")
 
 
-class _Verbatim(str):
+class Verbatim(str):
     """A text that goes into a message as it is."""
 
 
@@ -121,7 +121,7 @@ def check(table: pd.DataFrame, *, source="table", require: Iterable[str] = ()) -
     columns_once(table, source=source)
     for column in (*REQUIRED, *require):
         if column not in table:
-            found = _Verbatim("columns " + ", ".join(map(str, table.columns)))
+            found = Verbatim("columns " + ", ".join(map(str, table.columns)))
             remedy = "; read_annotations makes the table of other formats" if column in REQUIRED else ""
             raise AnnotationError(f"a column {column!r}{remedy}", source=source, found=found)
     if len(table) == 0:
@@ -150,7 +150,7 @@ def columns_once(frame: pd.DataFrame, *, source="table") -> None:
         raise AnnotationError("columns with one name each", source=source, found=list(frame.columns))
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
-        raise AnnotationError("each column once", source=source, found=_Verbatim(f"column {twice!r} twice"))
+        raise AnnotationError("each column once", source=source, found=Verbatim(f"column {twice!r} twice"))
 
 
 def refuse(bad, expected: str, values: pd.Series, *, column: str, source="table") -> None:
@@ -256,7 +256,7 @@ def _check_unique(table, source):
         table[key].isna() & table.loc[row, key].isna()
     )
     first = int(same.index[same.all(axis=1)][0])
-    found = _Verbatim(f"the same {', '.join(key)} as row {first} ({table.loc[row, 'model']!r})")
+    found = Verbatim(f"the same {', '.join(key)} as row {first} ({table.loc[row, 'model']!r})")
     expected = "one row per key; tell judgements of the same pair apart by 'repeat' or 'position'"
     raise AnnotationError(expected, source=source, row=row, found=found)
 
@@ -292,7 +292,7 @@ def all_identified(ids: pd.Series, groups: pd.DataFrame | None = None) -> bool:
     known = ids.notna().to_numpy()
     if known.any() and not known.all():
         first = int(np.flatnonzero(~known)[0])
-        found = _Verbatim("none") if groups is None else f"none, in {groups.iloc[first].tolist()}"
+        found = Verbatim("none") if groups is None else f"none, in {groups.iloc[first].tolist()}"
         expected = "instruction ids on all rows of a group or on none"
         raise AnnotationError(expected, row=int(ids.index[first]), column="instruction_id", found=found)
     return bool(known.all())

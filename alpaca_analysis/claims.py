@@ -15,7 +15,7 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 
-from .annotations import AnnotationError, _Verbatim, check, columns_once, select_models
+from .annotations import AnnotationError, Verbatim, check, columns_once, select_models
 from .bootstrap import check_options
 from .comparisons import compare
 from .winrates import win_rate, win_rate_bounds
@@ -199,9 +199,7 @@ def check_claims(
     rows = pd.DataFrame([_check_one(claim, rates, names, n_range) for claim in claims.to_dict("records")])
     if clash := set(claims) & set(rows):
         expected = "no column of the result among the claims; rename or drop it"
-        raise AnnotationError(
-            expected, source="claims", found=_Verbatim(f"a column {min(map(str, clash))!r}")
-        )
+        raise AnnotationError(expected, source="claims", found=Verbatim(f"a column {min(map(str, clash))!r}"))
     result = pd.concat([claims.reset_index(drop=True), rows], axis=1)
     result.attrs = {**rates.attrs, "n_range": tuple(n_range)}
     return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from .annotations import NAMES, AnnotationError, _Verbatim, check, columns_once, refuse, whole_numbers
+from .annotations import NAMES, AnnotationError, Verbatim, check, columns_once, refuse, whole_numbers
 
 
 def from_counts(frame, *, reference: str | None = None, annotator: str | None = None) -> pd.DataFrame:
@@ -53,7 +53,7 @@ def from_counts(frame, *, reference: str | None = None, annotator: str | None = 
             source="counts",
             row=row,
             column="n_wins",
-            found=_Verbatim(f"none for model {frame['model'].iloc[row]!r}"),
+            found=Verbatim(f"none for model {frame['model'].iloc[row]!r}"),
         )
     asked = _asked(frame, judged)
     names = _names(frame, {"reference": reference, "annotator": annotator})
@@ -74,7 +74,7 @@ def _counted(frame):
         )
     for column in ("n_wins", losses, "n_draws"):
         if column not in frame:
-            found = _Verbatim("columns " + ", ".join(map(str, frame.columns)))
+            found = Verbatim("columns " + ", ".join(map(str, frame.columns)))
             raise AnnotationError(f"a column {column!r}", source="counts", found=found)
     return [whole_numbers(frame[c], column=c, source="counts") for c in ("n_wins", "n_draws", losses)]
 
@@ -112,7 +112,7 @@ def _with_model_column(frame):
         if unnamed is not None:
             frame = frame.rename(columns={unnamed: "model"})
         elif isinstance(frame.index, pd.RangeIndex):
-            found = _Verbatim("columns " + ", ".join(map(str, frame.columns)))
+            found = Verbatim("columns " + ", ".join(map(str, frame.columns)))
             raise AnnotationError("a column 'model', or the models as index", source="counts", found=found)
         else:
             frame = frame.rename_axis("model").reset_index()

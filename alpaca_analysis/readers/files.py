@@ -23,7 +23,7 @@ from pathlib import Path
 
 import orjson
 
-from ..annotations import AnnotationError, _Verbatim
+from ..annotations import AnnotationError, Verbatim
 
 MAX_EXPANSION = 100
 ALWAYS_EXPANDED = 64 * 2**20
@@ -76,7 +76,7 @@ class Columns:
     def require(self, name: str) -> list:
         """Return a field that every record must have, or raise naming the first that lacks it."""
         if name not in self.names:
-            found = _Verbatim("the columns " + ", ".join(map(str, self.names)))
+            found = Verbatim("the columns " + ", ".join(map(str, self.names)))
             raise AnnotationError(f"a column {name!r}", source=self.source, found=found)
         if self._columns is not None:
             return self._columns[name]
@@ -84,7 +84,7 @@ class Columns:
             return list(map(itemgetter(name), self._records))
         except KeyError:
             row = next(i for i, r in enumerate(self._records) if name not in r)
-            found = _Verbatim("the fields " + ", ".join(self._records[row]))
+            found = Verbatim("the fields " + ", ".join(self._records[row]))
             raise AnnotationError(f"a field {name!r}", source=self.source, row=row, found=found) from None
 
     def get(self, name: str) -> list | None:
@@ -196,7 +196,7 @@ def read_columns(path: Path) -> Columns:
 
 def _load(path):
     if path.stat().st_size > MAX_BYTES:
-        found = _Verbatim(f"{path.stat().st_size:,} bytes")
+        found = Verbatim(f"{path.stat().st_size:,} bytes")
         raise AnnotationError(f"at most {MAX_BYTES:,} bytes in one file", source=path, found=found)
     try:
         data = path.read_bytes()
@@ -234,7 +234,7 @@ def _gunzip(data, path):
             expected = (
                 f"gzip data of at most {MAX_EXPANSION} times its size; unpack it yourself if it is genuine"
             )
-            found = _Verbatim(f"more than {limit:,} bytes in {len(data):,}")
+            found = Verbatim(f"more than {limit:,} bytes in {len(data):,}")
             raise AnnotationError(expected, source=path, found=found)
         if not member.eof:
             raise AnnotationError("a whole gzip file, found it cut off", source=path)
@@ -251,7 +251,7 @@ def _parquet(data, path):
         groups = range(file.metadata.num_row_groups)
         size = sum(file.metadata.row_group(i).total_byte_size for i in groups)
         if size > max(ALWAYS_EXPANDED, min(MAX_BYTES, MAX_EXPANSION * len(data))):
-            found = _Verbatim(f"{size:,} bytes in {len(data):,}")
+            found = Verbatim(f"{size:,} bytes in {len(data):,}")
             expected = f"Parquet data of at most {MAX_EXPANSION} times its size"
             raise AnnotationError(expected, source=path, found=found)
         return file.read().to_pydict()
@@ -278,7 +278,7 @@ def _json_records(data, path, *, lines):
             raise
         return _json_lines(data, path)  # JSON Lines under another name
     if not isinstance(records, list):
-        raise AnnotationError("a list of records", source=path, found=_Verbatim(type(records).__name__))
+        raise AnnotationError("a list of records", source=path, found=Verbatim(type(records).__name__))
     return records
 
 
@@ -324,7 +324,7 @@ def _csv(text, path, suffix):
         raise AnnotationError("each column once", source=path, row="header", found=header)
     for row, record in enumerate(records):
         if len(record) != len(header):
-            found = _Verbatim(f"{len(record)} fields")
+            found = Verbatim(f"{len(record)} fields")
             raise AnnotationError(f"{len(header)} fields as in the header", source=path, row=row, found=found)
     if not records:
         raise AnnotationError("at least one record, found only a header", source=path)
@@ -347,7 +347,7 @@ def _number(text):
 def from_object(source) -> Columns | None:
     """Return the columns of a frame, data set or list of records in memory, or None if it is none."""
     if isinstance(source, Mapping) and all(hasattr(split, "column_names") for split in source.values()):
-        found = _Verbatim("the splits " + ", ".join(map(repr, source)))
+        found = Verbatim("the splits " + ", ".join(map(repr, source)))
         raise AnnotationError("one split, such as source['eval']", source=type(source).__name__, found=found)
     name = type(source).__name__
     if isinstance(source, list) and source and isinstance(source[0], dict):

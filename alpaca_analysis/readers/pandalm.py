@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..annotations import AnnotationError, _Verbatim
+from ..annotations import AnnotationError, Verbatim
 from .files import Columns, read_columns
 from .rows import Rows, codes, instruction_id, lengths, require_outcome
 
@@ -51,7 +51,7 @@ def to_rows(parts: Sequence[Columns], *, texts: bool = False) -> list[Rows]:
     testsets = [columns for columns in parts if is_testset(columns)]
     judges = [columns for columns in parts if not is_testset(columns)]
     if len(testsets) > 1:
-        found = _Verbatim(testsets[0].source)
+        found = Verbatim(testsets[0].source)
         raise AnnotationError("one PandaLM test set", source=testsets[1].source, found=found)
     pairs = _Pairs(testsets[0] if testsets else _beside(judges[0]))
     rows = [pairs.rows(human, f"human_{i}", texts) for i, human in enumerate(HUMANS, 1)] if testsets else []

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from ..annotations import KEY, NAMES, AnnotationError, _Verbatim
+from ..annotations import KEY, NAMES, AnnotationError, Verbatim
 from ..annotations import instruction_id as _instruction_id
 
 # The models of a benchmark are judged on the same prompts: each prompt is hashed once.
@@ -299,7 +299,7 @@ def _check_unique(table, parts, sizes):
         "one row per key; tell judgements of the same pair apart by 'repeat' or 'position'",
         source=source,
         row=row,
-        found=_Verbatim(f"the same {', '.join(key)} as {place} ({who})"),
+        found=Verbatim(f"the same {', '.join(key)} as {place} ({who})"),
     )
 
 
