@@ -85,6 +85,11 @@ def seed_of(rng) -> int | str:
     return int(rng) if isinstance(rng, (int, np.integer)) else "generator"
 
 
+def unit_of(identified) -> str:
+    """Return what is resampled, as a result states it: instructions, where judgements name theirs."""
+    return "instruction" if identified else "judgement (no instruction ids)"
+
+
 def settings(*, method, unit, confidence_level=None, n_resamples=None, rng=None) -> dict:
     """Return what a result says of how it was computed; without resamples there is no seed.
 

@@ -99,13 +99,13 @@ def compare(
         row["note"] = "; ".join(filter(None, [f"interval undefined: {reason}", pair.note]))
         warnings.warn(f"{a} against {b}: {row['note']}", UndefinedWarning, stacklevel=2)
     result = pd.DataFrame([row])
-    result.attrs = {
-        "method": method,
-        "unit": pair.unit,
-        "confidence_level": confidence_level,
-        "n_resamples": None if method == "t" else n_resamples,
-        "seed": None if method == "t" else bootstrap.seed_of(rng),
-    }
+    result.attrs = bootstrap.settings(
+        method=method,
+        unit=pair.unit,
+        confidence_level=confidence_level,
+        n_resamples=None if method == "t" else n_resamples,
+        rng=rng,
+    )
     return result
 
 
@@ -170,7 +170,7 @@ def pair_of(table: pd.DataFrame, a: str, b: str) -> Pair:
         df=float(degrees_of_freedom(bootstrap.standard_error(units) ** 2, sizes, both)[0, 1]),
         n=int(units.counts.sum()),
         n_unshared=unshared,
-        unit="instruction" if identified else "judgement (no instruction ids)",
+        unit=bootstrap.unit_of(identified),
         note=note if paired else "taken as independent samples: no shared instruction ids",
     )
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from .annotations import AnnotationError, check, refuse, to_numeric
-from .bootstrap import check_options, settings
+from .bootstrap import check_options, settings, unit_of
 from .length_logistic import fit_logistic, logit_interval
 from .lengths import length_difference
 from .winrates import win_rate
@@ -291,7 +291,7 @@ def response_curve(
         result = _binned(rows, by, n_bins, method, confidence_level, n_resamples, rng)
     else:
         result = _splines(rows, by, df, n_points, confidence_level)
-        unit = "instruction" if table["instruction_id"].notna().any() else "judgement (no instruction ids)"
+        unit = unit_of(table["instruction_id"].notna().any())
         result.attrs = settings(method="spline", unit=unit, confidence_level=confidence_level)
     kept = ("method", "unit", "confidence_level", "n_resamples", "seed")
     result.attrs = {"kind": kind, "scale": scale} | {k: result.attrs[k] for k in kept}

@@ -161,7 +161,7 @@ def fit_length_control(
         "penalty": penalty,
         "method": method,
         "confidence_level": confidence_level,
-        "unit": "instruction" if table["instruction_id"].notna().any() else "judgement (no instruction ids)",
+        "unit": bootstrap.unit_of(table["instruction_id"].notna().any()),
         "n_resamples": None if method == "sandwich" else n_resamples,
         "seed": None if method == "sandwich" else bootstrap.seed_of(rng),
     }

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import special, stats
 
 from .annotations import AnnotationError, UndefinedWarning, all_identified, check
-from .bootstrap import check_options, settings
+from .bootstrap import check_options, settings, unit_of
 from .lengths import length_difference
 
 PLATEAU = 50  # log odds per standard deviation of a regressor: an error that no data give
@@ -233,7 +233,7 @@ def length_regression(
         "controls": list(controls),
     } | settings(
         method="wald",
-        unit="instruction" if table["instruction_id"].notna().any() else "judgement (no instruction ids)",
+        unit=unit_of(table["instruction_id"].notna().any()),
         confidence_level=confidence_level,
     )
     undefined = result[result["estimate"].isna()].drop_duplicates([*by, "note"])

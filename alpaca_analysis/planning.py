@@ -335,14 +335,13 @@ def plan_order(
             "note": [_note(joint, j, k, f) for j, k, f in zip(first, second, needed, strict=True)],
         }
     )
-    frame.attrs = {
-        "method": "single-step max-t on the joint bootstrap",
-        "unit": "instruction" if joint.shared.any() else "judgement (no instruction ids)",
-        "confidence_level": confidence_level,
-        "power": power,
-        "n_resamples": n_resamples,
-        "seed": bootstrap.seed_of(rng),
-    }
+    frame.attrs = bootstrap.settings(
+        method="single-step max-t on the joint bootstrap",
+        unit=bootstrap.unit_of(joint.shared.any()),
+        confidence_level=confidence_level,
+        n_resamples=n_resamples,
+        rng=rng,
+    ) | {"power": power}
     if np.isnan(factor):
         unknown = frame[frame["n_needed"].isna()].iloc[0]
         pair = f"{unknown['model_a']} and {unknown['model_b']}"

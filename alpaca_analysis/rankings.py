@@ -298,12 +298,14 @@ def _drawn_apart(joint):
 
 
 def _settings(joint, confidence_level, rng, critical, stratify=None):
-    return {
-        "method": "max-t step-down on the joint bootstrap",
-        "unit": "instruction" if joint.shared.any() else "judgement (no instruction ids)",
-        "confidence_level": confidence_level,
-        "n_resamples": joint.resamples.shape[1],
-        "seed": bootstrap.seed_of(rng),
+    common = bootstrap.settings(
+        method="max-t step-down on the joint bootstrap",
+        unit=bootstrap.unit_of(joint.shared.any()),
+        confidence_level=confidence_level,
+        n_resamples=joint.resamples.shape[1],
+        rng=rng,
+    )
+    return common | {
         "stratify": stratify,
         "critical_value": critical,
         "note": "models drawn " + (APART if _drawn_apart(joint).any() else TOGETHER),

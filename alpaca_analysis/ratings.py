@@ -196,16 +196,14 @@ def bradley_terry(
         n=wins.sum(axis=1)[rated] + wins.sum(axis=0)[rated],
         untested=np.full(p, "", dtype=object),
     )
-    settings = {
-        "method": "Bradley-Terry, " + ("linearised" if covariates else "refitted") + " joint bootstrap",
-        "unit": "judgement (no instruction ids)" if units.anonymous else "instruction",
-        "confidence_level": confidence_level,
-        "n_resamples": draws.shape[1],
-        "seed": bootstrap.seed_of(rng),
-        "n_resamples_separated": failed,
-        "covariates": list(covariates),
-        **left_out,
-    }
+    common = bootstrap.settings(
+        method="Bradley-Terry, " + ("linearised" if covariates else "refitted") + " joint bootstrap",
+        unit=bootstrap.unit_of(not units.anonymous),
+        confidence_level=confidence_level,
+        n_resamples=draws.shape[1],
+        rng=rng,
+    )
+    settings = common | {"n_resamples_separated": failed, "covariates": list(covariates), **left_out}
     battles = pd.Series((wins.sum(axis=1) + wins.sum(axis=0)).round().astype(np.int64), index=names)
     effects = _effects(list(covariates), estimate[p:], draws[p:], confidence_level)
     _warn(separated, failed, n_resamples)

@@ -228,16 +228,14 @@ def _notes(block, error, low, method):
 
 def _settings(table, method, confidence_level, n_resamples, rng, discrete, stratify):
     resampled = method in ("bca", "percentile")
-    unit = "instruction" if table["instruction_id"].notna().any() else "judgement (no instruction ids)"
-    return {
-        "method": method,
-        "unit": unit,
-        "confidence_level": confidence_level,
-        "n_resamples": n_resamples if resampled else None,
-        "seed": bootstrap.seed_of(rng) if resampled else None,
-        "discrete": discrete,
-        "stratify": stratify,
-    }
+    common = bootstrap.settings(
+        method=method,
+        unit=bootstrap.unit_of(table["instruction_id"].notna().any()),
+        confidence_level=confidence_level,
+        n_resamples=n_resamples if resampled else None,
+        rng=rng,
+    )
+    return common | {"discrete": discrete, "stratify": stratify}
 
 
 def _warn_undefined(result, by):
