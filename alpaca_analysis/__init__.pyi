@@ -5,6 +5,8 @@ from .agreement import compare_agreement as compare_agreement
 from .agreement import human_agreement as human_agreement
 from .agreement_groups import agreement_by as agreement_by
 from .agreement_groups import agreement_by_majority as agreement_by_majority
+from .agreement_groups import confusion as confusion
+from .alternative_annotator import alternative_test as alternative_test
 from .annotations import AnnotationError as AnnotationError
 from .auditing import Audit as Audit
 from .auditing import audit as audit
@@ -55,8 +57,6 @@ from .ratings import bradley_terry as bradley_terry
 from .readers import read_annotations as read_annotations
 from .readers import read_outputs as read_outputs
 from .reliability import agreement_ceiling as agreement_ceiling
-from .reliability import alternative_test as alternative_test
-from .reliability import confusion as confusion
 from .reliability import krippendorff_alpha as krippendorff_alpha
 from .sources import catalog as catalog
 from .sources import load as load

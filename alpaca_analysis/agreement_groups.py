@@ -1,4 +1,4 @@
-"""Agreement of judges with people for groups of pairs, and as the number of people grows."""
+"""Agreement of judges with people taken apart: by groups of pairs, numbers of people, and verdicts."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from . import votes
 from .agreement import HUMANS, matched_votes, mean_scores, pair_scores, settings
 from .annotations import AnnotationError
 from .bootstrap import check_options
 from .votes import Votes
 
 FEW = 20  # instructions below which intervals by resampling them are not to be relied on
+SIDES = ("reference", "draw", "model")
 
 
 def agreement_by(
@@ -187,4 +189,60 @@ def agreement_by_majority(
     result = pd.concat(parts, ignore_index=True)
     result["note"] = _notes(result, sizes, matched.unit)
     result.attrs = settings(matched, scoring, method, confidence_level, n_resamples, rng)
+    return result
+
+
+def confusion(table: pd.DataFrame, humans: pd.DataFrame, *, on: Sequence[str] | None = None) -> pd.DataFrame:
+    """Count each judge's verdicts against the human majority's.
+
+    Parameters
+    ----------
+    table, humans : DataFrame
+        As for `human_agreement`. Weighted judgements are taken for the side that they favour.
+    on : sequence of str, optional
+        As for `human_agreement`.
+
+    Returns
+    -------
+    DataFrame
+        ``annotator``, ``majority`` and ``verdict`` (``"reference"``, ``"draw"`` or ``"model"``, sides as
+        in `table`), ``count`` (expected, where the majority is not unique), ``share`` (of the pairs with
+        that majority).
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> judge = pd.DataFrame({"instruction_id": list("abcd"), "model": "m", "reference": "r",
+    ...                       "annotator": "judge", "outcome": [1, 0, 1, 1]})
+    >>> people = judge.assign(annotator="p", outcome=[1, 0, 0, 1])
+    >>> table = confusion(judge, people)
+    >>> table[table["count"] > 0]
+      annotator   majority    verdict  count  share
+    0     judge  reference  reference    1.0    0.5
+    2     judge  reference      model    1.0    0.5
+    8     judge      model      model    2.0    1.0
+    """
+    matched = votes.match(table, humans, on=on)
+    target, weight = votes.majority(matched.counts), matched.items["n"].to_numpy()
+    parts = []
+    for name, given in matched.judges.items():
+        said = votes.tally((np.sign(given - 0.5) + 1) / 2)
+        with np.errstate(invalid="ignore"):
+            said = np.nan_to_num(said / said.sum(axis=1, keepdims=True))
+        count = (target * weight[:, None]).T @ said
+        with np.errstate(invalid="ignore"):
+            share = count / count.sum(axis=1, keepdims=True)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "annotator": name,
+                    "majority": np.repeat(SIDES, 3),
+                    "verdict": np.tile(SIDES, 3),
+                    "count": count.ravel(),
+                    "share": share.ravel(),
+                }
+            )
+        )
+    result = pd.concat(parts, ignore_index=True)
+    result.attrs = {"unit": matched.unit, "on": list(matched.on)}
     return result
