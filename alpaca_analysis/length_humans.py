@@ -33,6 +33,7 @@ COLUMNS = (
     "note",
 )
 WEAK = 10  # first-stage F below which an instrument is called weak (Staiger and Stock 1997)
+FEW_INSTRUCTIONS = 50  # below, normal quantiles cover 91 to 95 % for 95 %
 QUANTITIES = ("slope", "beyond_one_human", "beyond_majority", "at_equal_preference")
 
 
@@ -85,7 +86,8 @@ def bias_beyond_humans(
     DataFrame
         ``annotator``, ``kind`` ("judge" or "human"), ``quantity``, ``estimate``, ``standard_error``
         (clustered by instruction), ``ci_low``, ``ci_high``, ``pvalue`` (two-sided, of 0), ``n``
-        (pairs), ``n_instructions`` and ``note``, in units of outcome per unit of length difference.
+        (pairs), ``n_instructions`` and ``note`` (why an entry is NaN, or not to be trusted as it stands: a
+        weak instrument, few instructions), in units of outcome per unit of length difference.
 
     Raises
     ------
@@ -164,11 +166,19 @@ def _compare(name, kind, verdict, people, x, ids):
     most = majority(tally(people[used])) @ VERDICTS - 0.5
     fits = [_through_origin(v, x[:, None], x[:, None], ids) for v in (y, y - mean_of_known(h), y - most)]
     fits.append(_at_equal_preference(y, h, x, ids))
+    n_units = len(np.unique(ids))
+    few = f"interval approximate: normal quantiles over {n_units} instructions"
+    few = few if n_units < FEW_INSTRUCTIONS else ""
     rows = [
-        {"quantity": quantity, "estimate": estimate, "standard_error": error, "note": note}
+        {
+            "quantity": quantity,
+            "estimate": estimate,
+            "standard_error": error,
+            "note": note if np.isnan(error) else "; ".join(filter(None, (note, few))),
+        }
         for quantity, (estimate, error, note) in zip(QUANTITIES, fits, strict=True)
     ]
-    return pd.DataFrame(rows).assign(annotator=name, kind=kind, n=len(y), n_instructions=len(np.unique(ids)))
+    return pd.DataFrame(rows).assign(annotator=name, kind=kind, n=len(y), n_instructions=n_units)
 
 
 def _at_equal_preference(y, h, x, clusters):

@@ -211,6 +211,14 @@ def test_a_weak_instrument_is_said():
     assert row(fine, "judge", "at_equal_preference")["note"] == ""
 
 
+@pytest.mark.parametrize("instructions", [49, 50])
+def test_few_instructions_are_said(instructions):
+    judge, people = simulate(np.random.default_rng(1), size=200, instructions=instructions)
+    notes = aa.bias_beyond_humans(judge, people)["note"]
+    few = notes.str.contains("interval approximate: normal quantiles over 49 instructions")
+    assert few.all() if instructions == 49 else not few.any()
+
+
 def test_bad_input_is_named(pair):
     judge, people = pair
     with pytest.raises(aa.AnnotationError, match="pairs judged in both tables"):
