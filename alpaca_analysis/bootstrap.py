@@ -322,7 +322,9 @@ def bca_interval(estimate, resamples, leave_one_out, *, counts=None, confidence_
     ----------
     Efron, B. (1987). Better bootstrap confidence intervals. JASA 82(397).
     """
-    below = ((resamples < estimate).mean(axis=0) + (resamples <= estimate).mean(axis=0)) / 2
+    apart = resamples - estimate
+    rounding = 1e-12 * np.fmax.reduce(np.abs(resamples))  # sums in another order tie, though not in binary
+    below = ((apart < -rounding).mean(axis=0) + (apart <= rounding).mean(axis=0)) / 2
     counts = np.ones(len(leave_one_out)) if counts is None else counts
     centred = np.average(leave_one_out, axis=0, weights=counts) - leave_one_out
     with np.errstate(invalid="ignore", divide="ignore"):

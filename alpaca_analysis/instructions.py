@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from . import bootstrap
-from .annotations import AnnotationError, check
+from .annotations import AnnotationError, UndefinedWarning, check, require_judged
 from .coefficients import coefficient, pearson
 from .correlation_intervals import fisher_interval
 
@@ -38,7 +39,8 @@ def discrimination(table: pd.DataFrame, *, confidence_level: float = 0.95) -> pd
     Raises
     ------
     AnnotationError
-        No instruction ids, several references or annotators, or fewer than four models.
+        No instruction ids, several references or annotators, fewer than four models, or no usable
+        judgement.
 
     References
     ----------
@@ -95,6 +97,7 @@ def _sums(table):
         raise AnnotationError("an instruction id on every row", row=row, column="instruction_id")
     if table["model"].nunique() < 4:
         raise AnnotationError("at least 4 models", column="model", found=int(table["model"].nunique()))
+    require_judged(table)
     judged = table[table["outcome"].notna() & table["model"].notna()]
     unit, ids = pd.factorize(judged["instruction_id"], sort=True)
     model, names = pd.factorize(judged["model"].astype(str), sort=True)
@@ -148,6 +151,11 @@ def fewer_instructions(
     AnnotationError
         As `discrimination`, or a size below 2.
 
+    Warns
+    -----
+    UndefinedWarning
+        All models have the same win rate, so that there is no order to find again.
+
     Examples
     --------
     >>> import numpy as np, pandas as pd
@@ -170,9 +178,14 @@ def fewer_instructions(
     for size in sizes:
         drawn = rng.multinomial(size, np.full(len(y), 1 / len(y)), size=n_resamples).astype(float)
         found = _conclusions(y, m, drawn, truth, stats.norm.ppf(1 - alpha / 2))
-        low, high = np.nanquantile(found["spearman"], [0.025, 0.975])
-        means = {name: float(np.nanmean(values)) for name, values in found.items()}
+        low = high = np.nan
+        if not np.isnan(found["spearman"]).all():
+            low, high = np.nanquantile(found["spearman"], [0.025, 0.975])
+        means = {name: float(np.nanmean(v)) if not np.isnan(v).all() else np.nan for name, v in found.items()}
         rows.append({"n": int(size), **means, "spearman_low": low, "spearman_high": high})
+    if np.ptp(truth) == 0:
+        text = "spearman: undefined, the same win rate for every model"
+        warnings.warn(text, UndefinedWarning, stacklevel=2)
     columns = ["n", "spearman", "spearman_low", "spearman_high", "standard_error"]
     result = pd.DataFrame(rows)[[*columns, "share_ordered", "share_wrong", "same_best"]]
     result.attrs = bootstrap.settings(

@@ -211,4 +211,6 @@ def _through_origin(y, regressors, instruments, clusters, weights=None):
     scores = z * (y - regressors @ coefficients)[:, None] @ np.linalg.inv(bread)[:1].T
     shares = np.bincount(np.unique(clusters, return_inverse=True)[1], scores.ravel())[:, None]
     error = float(np.sqrt(covariance(shares, np.ones(len(shares)))[0, 0]))
+    if not error > 1e-12:
+        return float(coefficients[0]), np.nan, "interval undefined: length tells every verdict exactly"
     return float(coefficients[0]), error, ""

@@ -17,6 +17,7 @@ from .rankings import joint_rank_sets
 from .rating_fits import battle_units, fit_choix, fit_regression
 
 ELO = 400 / np.log(10)  # points of an Elo scale per unit of log odds
+UNMOVED = 1e-6  # log odds: a standard error below is what the solver leaves, not what data say
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ class Ratings:
             }
         )
         out["n_battles"] = out["model"].map(self.battles)
-        out = out.merge(ranks.drop(columns=["estimate", "note"]), on="model").assign(note="")
+        out.loc[self.joint.untested != "", ["standard_error", "ci_low", "ci_high"]] = np.nan
+        out = out.merge(ranks.drop(columns="estimate"), on="model")
         if self.separated:
             counts = ["rank", "rank_low", "rank_high", "simultaneous_low", "simultaneous_high", "tier"]
             out = out.astype(dict.fromkeys(counts, "Int64"))
@@ -101,6 +103,8 @@ class Ratings:
         draws = special.expit(self.joint.resamples[i] - self.joint.resamples[j])[:, None]
         level = self.settings["confidence_level"]
         low, high = bootstrap.percentile_interval(draws, confidence_level=level)
+        if self.joint.untested[i]:
+            low, high = np.full((2, 1), np.nan)
         row = {"model_a": a, "model_b": b, "win_rate": special.expit(self.joint.difference[i, j])}
         return pd.DataFrame([{**row, "ci_low": low[0], "ci_high": high[0]}])
 
@@ -149,6 +153,7 @@ def bradley_terry(
     Warns
     -----
     UndefinedWarning
+        Where nothing varies between resamples: a single instruction, or draws alone.
         Where models won or lost every battle against the others: their ratings are infinite, hence
         NaN, and they say nothing about the rest. Also where more than 1 % of resamples were so.
 
@@ -186,15 +191,17 @@ def bradley_terry(
     p = len(rated)
     covariance = np.cov(draws[:p])
     variance = np.diag(covariance)
+    unmoved = _unmoved(units, variance)
+    error = np.sqrt(np.maximum(variance[:, None] + variance - 2 * covariance, 0))
     joint = JointEstimates(
         models=[names[k] for k in rated],
         estimate=estimate[:p],
         resamples=draws[:p],
-        difference_error=np.sqrt(np.maximum(variance[:, None] + variance - 2 * covariance, 0)),
+        difference_error=error if not unmoved else np.full((p, p), np.nan),
         df=np.full((p, p), np.inf),
         shared=np.full((p, p), units.unit.max() + 1.0),  # all are fitted to each resample
         n=wins.sum(axis=1)[rated] + wins.sum(axis=0)[rated],
-        untested=np.full(p, "", dtype=object),
+        untested=np.full(p, unmoved, dtype=object),
     )
     common = bootstrap.settings(
         method="Bradley-Terry, " + ("linearised" if covariates else "refitted") + " joint bootstrap",
@@ -206,6 +213,9 @@ def bradley_terry(
     settings = common | {"n_resamples_separated": failed, "covariates": list(covariates), **left_out}
     battles = pd.Series((wins.sum(axis=1) + wins.sum(axis=0)).round().astype(np.int64), index=names)
     effects = _effects(list(covariates), estimate[p:], draws[p:], confidence_level)
+    if unmoved:
+        effects[["standard_error", "ci_low", "ci_high"]] = np.nan
+        warnings.warn(f"intervals of ratings: {unmoved}", UndefinedWarning, stacklevel=2)
     _warn(separated, failed, n_resamples)
     return Ratings(joint, separated, battles, effects, settings)
 
@@ -292,6 +302,14 @@ def _finite(names, wins):
             else "never won against the rated models, directly or through others"
         )
     return rated, separated
+
+
+def _unmoved(units, variance):
+    """Return why no resample differs from the data, so that there is neither error nor rank; or ""."""
+    total = len(np.unique(units.unit)) if units.multiplicity is None else units.multiplicity.sum()
+    if total < 2:
+        return "a single instruction"
+    return "all outcomes are draws" if variance.max() < UNMOVED**2 else ""
 
 
 def _effects(covariates, estimate, draws, confidence_level):

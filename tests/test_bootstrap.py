@@ -188,3 +188,19 @@ def test_undefined_is_nan():
     )
     assert np.isnan(low).all()
     assert np.isnan(high).all()
+
+
+def test_bca_counts_ties_that_binary_fractions_hide():
+    whole = np.random.default_rng(6).integers(0, 4, size=40)  # sums of integers are exact in binary
+    exact, thirds = _column(whole), _column(whole / 3)
+    resamples = bootstrap.resample(exact, n_resamples=2000, rng=1)
+    assert (resamples == exact.estimate).mean() > 0.03
+    ours = _ours(whole / 3, "BCa", seed=1)
+    np.testing.assert_allclose(ours, _ours(whole, "BCa", seed=1) / 3, rtol=1e-12)
+    drawn = bootstrap.resample(thirds, n_resamples=2000, rng=1)
+    for shift in (-1e-16, 1e-16):  # a rounding to one side alone moves nothing
+        moved = np.where(np.isclose(drawn, thirds.estimate, rtol=1e-13, atol=0), drawn + shift, drawn)
+        bounds = [
+            bootstrap.bca_interval(thirds.estimate, r, bootstrap.jackknife(thirds)) for r in (drawn, moved)
+        ]
+        np.testing.assert_allclose(bounds[1], bounds[0], rtol=1e-12)

@@ -135,3 +135,17 @@ def test_results_say_how_they_were_computed(table):
     assert aa.discrimination(table).attrs["seed"] is None
     said = aa.fewer_instructions(table, sizes=[20], n_resamples=5, rng=np.int64(3)).attrs
     assert (said["n_resamples"], said["seed"], said["unit"]) == (5, 3, "instruction")
+
+
+def test_models_all_alike_have_no_order_to_find_again(table):
+    alike = table.assign(outcome=0.5)
+    with pytest.warns(aa.annotations.UndefinedWarning, match="the same win rate"):
+        row = aa.fewer_instructions(alike, sizes=[20], n_resamples=20).iloc[0]
+    assert row[["spearman", "spearman_low", "spearman_high"]].isna().all()
+    assert row["share_ordered"] == row["share_wrong"] == 0
+
+
+@pytest.mark.parametrize("function", [aa.discrimination, aa.fewer_instructions])
+def test_nothing_judged_is_refused(table, function):
+    with pytest.raises(aa.AnnotationError, match="at least one usable judgement"):
+        function(table.assign(outcome=np.nan))

@@ -227,3 +227,12 @@ def test_bad_input_is_named(pair):
         aa.bias_beyond_humans(*(t.drop(columns="instruction_id") for t in pair))
     with pytest.raises(aa.AnnotationError, match="lengths of both outputs"):
         aa.bias_beyond_humans(*(t.drop(columns="length_model") for t in pair))
+
+
+def test_a_judge_that_only_draws_has_a_slope_without_interval():
+    judge, people = simulate(np.random.default_rng(1), size=200)
+    result = aa.bias_beyond_humans(judge.assign(outcome=0.5), people).set_index(["annotator", "quantity"])
+    row = result.loc[("judge", "slope")]
+    assert row["estimate"] == 0
+    assert row[["standard_error", "ci_low", "ci_high", "pvalue"]].isna().all()
+    assert row["note"].startswith("interval undefined")

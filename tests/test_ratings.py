@@ -246,3 +246,29 @@ def test_intervals_cover_in_simulation(covariates):
         found = found.sort_values("model")
         hits.append((found["ci_low"].to_numpy() <= truth) & (found["ci_high"].to_numpy() >= truth))
     assert np.mean(hits) >= 0.95 - 3 * np.sqrt(0.05 * 0.95 / 100)
+
+
+@pytest.mark.parametrize("covariates", [(), ("length",)])
+def test_a_single_instruction_has_no_error_and_orders_nothing(covariates):
+    first, second = list("aabbccaabbcc"), list("bbccaabbccaa")
+    one = pd.DataFrame({"instruction_id": "i", "model": first, "reference": second, "repeat": range(12)})
+    one["outcome"] = [1, 1, 1, 1, 1, 0, 1, 0, 1, 0, 0, 0.0]
+    one = one.assign(length_model=100 + 17 * (one["repeat"] * 5 % 12), length_reference=150)
+    with pytest.warns(UndefinedWarning, match="a single instruction"):
+        ratings = bradley_terry(one, covariates=covariates, n_resamples=20)
+    frame = ratings.to_frame()
+    assert frame[["standard_error", "ci_low", "ci_high"]].isna().all(axis=None)
+    assert frame["note"].str.contains("a single instruction").all()
+    assert (frame["rank_low"] == 1).all()
+    assert (frame["rank_high"] == 3).all()
+    assert ratings.win_rate("a", "b")[["ci_low", "ci_high"]].isna().all(axis=None)
+    assert ratings.coefficients[["standard_error", "ci_low", "ci_high"]].isna().all(axis=None)
+
+
+def test_draws_alone_have_no_interval():
+    draws = battles(200).assign(outcome=0.5)
+    with pytest.warns(UndefinedWarning, match="all outcomes are draws"):
+        frame = bradley_terry(draws, n_resamples=20).to_frame()
+    assert_allclose(frame["rating"], 0, atol=1e-9)
+    assert frame[["ci_low", "ci_high"]].isna().all(axis=None)
+    assert frame["note"].str.contains("all outcomes are draws").all()
