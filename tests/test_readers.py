@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from alpaca_analysis import annotations, read_annotations, read_outputs, win_rate, win_rate_bounds
-from alpaca_analysis.readers.files import find_files
+from alpaca_analysis.readers.paths import find_files
 
 RECORDS = [
     {"instruction": "Say hello.", "output_1": "Hi", "generator_1": "ref", "dataset": "a",

@@ -6,7 +6,8 @@ import pandas as pd
 
 from ..annotations import AnnotationError, check, columns_once, require_judged
 from . import alpaca_eval, arena, llmbar, pandalm
-from .files import Columns, find_files, from_object, read_all
+from .files import Columns, from_object, read_all
+from .paths import find_files
 from .rows import frame, join
 
 FORMATS = ("auto", "alpaca_eval", "arena", "pandalm", "llmbar", "table")
