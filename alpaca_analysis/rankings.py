@@ -114,13 +114,9 @@ def pairwise_differences(
     out["ordered"] = better[first, second]
     out["paired"] = joint.shared[first, second] > 0
     out["n_shared"] = joint.shared[first, second].astype(np.int64)
-    alike = _alike(joint)
+    alike = [f"{name}: {ALIKE}" if same else "" for name, same in zip(names, _alike(joint), strict=True)]
     out["note"] = [
-        "; ".join(
-            filter(
-                None, (_pair_note(joint, j, k, known), *(f"{names[i]}: {ALIKE}" for i in (j, k) if alike[i]))
-            )
-        )
+        "; ".join(filter(None, (_pair_note(joint, j, k, known), alike[j], alike[k])))
         for j, k, known in zip(first, second, usable, strict=True)
     ]
     out = out.sort_values("difference", ascending=False, kind="stable", ignore_index=True)
