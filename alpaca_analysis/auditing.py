@@ -54,15 +54,14 @@ class Audit:
         return self.findings.copy()
 
     def __repr__(self) -> str:
-        return "\n\n".join([self.headline(), *map(_paragraph, self.findings.to_dict("records"))])
+        return "\n\n".join([self._headline(), *map(_paragraph, self.findings.to_dict("records"))])
 
     def _repr_html_(self) -> str:
         from .tables import show
 
-        return f"<p>{html.escape(self.headline())}</p>\n{show(self.findings).to_html()}"
+        return f"<p>{html.escape(self._headline())}</p>\n{show(self.findings).to_html()}"
 
-    def headline(self) -> str:
-        """Return whose judgements were audited, of how many models, against what."""
+    def _headline(self):
         s = self.settings
         judges, references = (
             ", ".join(map(printable, s[k])) or f"an unnamed {what}"
@@ -86,7 +85,7 @@ class Audit:
         """Write one page that needs nothing else: figures are inside it, and it asks for nothing."""
         from .report import render
 
-        return write_text(path, render(self))
+        return write_text(path, render(self._headline(), self.findings, self.results, self.settings))
 
 
 def _counted(number, what):

@@ -5,12 +5,10 @@ from __future__ import annotations
 import base64
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from .rendering import printable
-
-if TYPE_CHECKING:
-    from .auditing import Audit
 
 TITLES = {
     "health": "The data",
@@ -41,8 +39,16 @@ EXPLANATIONS = {
 }
 
 
-def render(result: Audit) -> str:
-    """Return the page of an audit."""
+def render(headline: str, findings: pd.DataFrame, results: dict[str, pd.DataFrame], settings: dict) -> str:
+    """Return the page of an audit.
+
+    Parameters
+    ----------
+    headline : str
+        What was audited.
+    findings, results, settings
+        As `Audit` has them.
+    """
     import jinja2
     from markupsafe import Markup
 
@@ -55,7 +61,7 @@ def render(result: Audit) -> str:
         undefined=jinja2.StrictUndefined,
         finalize=lambda value: value if isinstance(value, Markup) else printable(value),
     )
-    pictures = _pictures(result.results)
+    pictures = _pictures(results)
     sections = [
         {
             "name": name,
@@ -64,16 +70,16 @@ def render(result: Audit) -> str:
             "table": Markup(show(frame).to_html()),  # safe: it escapes every text
             "picture": pictures.get(name, ""),
         }
-        for name, frame in result.results.items()
+        for name, frame in results.items()
     ]
-    absent = result.settings["skipped"] | result.settings["not_given"]
+    absent = settings["skipped"] | settings["not_given"]
     return environment.get_template("report.html.j2").render(
-        headline=result.headline(),
-        findings=result.findings.to_dict("records"),
-        counts=result.findings["severity"].value_counts().to_dict(),
+        headline=headline,
+        findings=findings.to_dict("records"),
+        counts=findings["severity"].value_counts().to_dict(),
         sections=sections,
         absent={TITLES[name]: why for name, why in absent.items()},
-        settings=result.settings,
+        settings=settings,
         version=__version__,
     )
 
