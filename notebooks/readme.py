@@ -11,8 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 import alpaca_analysis as aa
-from alpaca_analysis import figures, tables
-from alpaca_analysis.writing import write_text
+from alpaca_analysis import figures
+from alpaca_analysis.foundations.files import write_text
+from alpaca_analysis.present import tables
 
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"

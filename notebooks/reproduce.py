@@ -31,7 +31,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbconvert import HTMLExporter
 from tqdm import tqdm
 
-from alpaca_analysis.writing import write_text
+from alpaca_analysis.foundations.files import write_text
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent / "build"
@@ -74,7 +74,13 @@ def execute(source: Path, folder: Path, progress: tqdm) -> str | None:
 
 def draw_gallery(folder: Path) -> str | None:
     """Draw every figure in a process of its own, and return what failed."""
-    command = [sys.executable, "-m", "alpaca_analysis.figures.gallery", str(folder), "--formats", "png"]
+    command = [
+        sys.executable,
+        str(HERE.parent / "docs" / "gallery" / "gallery.py"),
+        str(folder),
+        "--formats",
+        "png",
+    ]
     run = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parent, check=False)
     return f"gallery: {run.stderr[-2000:]}" if run.returncode else None
 

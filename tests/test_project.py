@@ -53,12 +53,15 @@ def test_public_names_load_and_are_documented(name):
     assert len(thing.__doc__.splitlines()[0]) < 111
 
 
-def test_the_readme_maps_every_module():
-    package = ROOT / "alpaca_analysis"
-    here = {path.stem for path in package.glob("*.py")} - {"__init__"}
-    here |= {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
-    rows = (ROOT / "README.md").read_text().split("| about | modules |")[1].split("\n\n")[0]
-    assert sorted(re.findall(r"`([^`]+)`", rows)) == sorted(here)
+def test_the_drawing_in_the_readme_is_the_folders_and_their_layers():
+    drawn = (
+        (ROOT / "README.md").read_text(encoding="utf-8").split("```\nalpaca_analysis/\n")[1].split("```")[0]
+    )
+    layers = [re.findall(r"(\w+)/", line.partition("  # ")[0]) for line in drawn.splitlines()]
+    contract = PYPROJECT["tool"]["importlinter"]["contracts"][0]["layers"]
+    assert layers == [layer.split(" | ") for layer in contract]
+    here = {path.name for path in (ROOT / "alpaca_analysis").iterdir() if path.is_dir()} - {"__pycache__"}
+    assert {name for layer in layers for name in layer} == here
 
 
 def test_no_module_is_named_like_a_public_function():

@@ -13,9 +13,9 @@ from typing import Annotated
 
 import typer
 
-from .. import __version__
-from . import audits, data, length, making, statistics
-from .options import note, write_text
+from alpaca_analysis.cli import audits, data, length, making, statistics
+from alpaca_analysis.cli.options import note, write_text
+from alpaca_analysis.foundations.version import __version__
 
 __all__ = ["app", "main"]
 

@@ -1,5 +1,5 @@
 """Run the shell by ``python -m alpaca_analysis.cli``."""
 
-from . import main
+from alpaca_analysis.cli import main
 
 main()

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from .options import Format, FormatOption, Resamples, Seed, Sources, is_bundled, note, read, read_csv, write
+from alpaca_analysis.cli.options import (
+    Format,
+    FormatOption,
+    Resamples,
+    Seed,
+    Sources,
+    is_bundled,
+    note,
+    read,
+    read_csv,
+    write,
+)
 
 app = typer.Typer()
 
@@ -31,7 +42,7 @@ def audit(
 
     Example: alpaca-analysis audit annotations.json --html audit.html
     """
-    from .. import audit as statistic
+    from alpaca_analysis import audit as statistic
 
     people = read(humans) if humans else None
     printed = read_claims(claims) if claims else None
@@ -59,8 +70,8 @@ def audit_leaderboard(
 
     Example: alpaca-analysis audit-leaderboard alpaca_eval_v1_leaderboard
     """
-    from .. import audit_leaderboard as statistic
-    from .. import load
+    from alpaca_analysis import audit_leaderboard as statistic
+    from alpaca_analysis import load
 
     chosen = load(board) if is_bundled(board) else Path(board)
     write(statistic(chosen, annotations=read(annotations) if annotations else None), format)
@@ -78,7 +89,7 @@ def check_claims(
 
     Example: alpaca-analysis check-claims claims.csv results/
     """
-    from .. import check_claims as statistic
+    from alpaca_analysis import check_claims as statistic
 
     write(statistic(read_claims(claims), read(sources), n_resamples=n_resamples, rng=seed), format)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Format, FormatOption, write, write_text
+from alpaca_analysis.cli.options import Format, FormatOption, write, write_text
 
 app = typer.Typer(help="Published data: list it, fetch it, verify it.", no_args_is_help=True)
 
@@ -17,7 +17,7 @@ def list_data(format: FormatOption = Format.table) -> None:
 
     Example: alpaca-analysis data list
     """
-    from .. import catalog
+    from alpaca_analysis import catalog
 
     frame = catalog()
     write(
@@ -31,7 +31,7 @@ def fetch(name: Annotated[str, typer.Argument(help="A name of `data list`, or a 
 
     Example: alpaca-analysis data fetch alpaca_eval_v1
     """
-    from ..sources import fetch as find
+    from alpaca_analysis.sources.catalogue import fetch as find
 
     write_text("".join(f"{path}\n" for path in find(name)))
 
@@ -47,7 +47,7 @@ def verify(
 
     Example: alpaca-analysis data verify pandalm
     """
-    from ..sources import verify as check
+    from alpaca_analysis.sources.catalogue import verify as check
 
     frame = check(name)
     write(frame, format)

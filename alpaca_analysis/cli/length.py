@@ -6,7 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import By, Format, FormatOption, Interval, Level, Resamples, Seed, Sources, read, write
+from alpaca_analysis.cli.options import (
+    By,
+    Format,
+    FormatOption,
+    Interval,
+    Level,
+    Resamples,
+    Seed,
+    Sources,
+    read,
+    write,
+)
 
 app = typer.Typer()
 
@@ -26,7 +37,7 @@ def prefer_longer(
 
     Example: alpaca-analysis prefer-longer results/my-model/my-judge/annotations.json
     """
-    from .. import prefer_longer as statistic
+    from alpaca_analysis import prefer_longer as statistic
 
     options: dict[str, Any] = {"confidence_level": confidence_level, "n_resamples": n_resamples, "rng": seed}
     table = read(sources)
@@ -50,7 +61,7 @@ def prefer_first(
 
     Example: alpaca-analysis prefer-first "LLMBar/*/evaluators/ChatGPT/Vanilla_NoRules/*.json"
     """
-    from .. import prefer_first as statistic
+    from alpaca_analysis import prefer_first as statistic
 
     options: dict[str, Any] = {"confidence_level": confidence_level, "n_resamples": n_resamples, "rng": seed}
     write(statistic(read(sources), by=by or "annotator", method=method, **options), format)
@@ -70,7 +81,7 @@ def prefer_lists(
 
     Example: alpaca-analysis prefer-lists table.csv
     """
-    from .. import prefer_lists as statistic
+    from alpaca_analysis import prefer_lists as statistic
 
     options: dict[str, Any] = {"confidence_level": confidence_level, "n_resamples": n_resamples, "rng": seed}
     write(statistic(read(sources), by=by or "annotator", method=method, **options), format)
@@ -90,7 +101,7 @@ def length_response(
 
     Example: alpaca-analysis length-response results/my-model/my-judge/annotations.json --format csv
     """
-    from .. import response_curve
+    from alpaca_analysis import response_curve
 
     options: dict[str, Any] = {"kind": kind, "scale": scale, "n_bins": n_bins, "rng": seed}
     write(response_curve(read(sources), by=by or "annotator", **options), format)
@@ -111,7 +122,7 @@ def length_control(
 
     Example: alpaca-analysis length-control results/ --difficulty none
     """
-    from .. import fit_length_control
+    from alpaca_analysis import fit_length_control
 
     chosen = None if difficulty == "none" else difficulty
     options: dict[str, Any] = {"confidence_level": confidence_level, "n_resamples": n_resamples, "rng": seed}

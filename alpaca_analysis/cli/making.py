@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import Format, FormatOption, note, write, write_text
+from alpaca_analysis.cli.options import Format, FormatOption, note, write, write_text
 
 app = typer.Typer()
 
@@ -37,7 +37,7 @@ def generate(
 
     Example: alpaca-analysis generate prompts.json --model mine --base-url http://127.0.0.1:8000/v1 --out r/
     """
-    from .. import generate as package
+    from alpaca_analysis import generating as package
 
     makers = {
         "server": lambda: package.ServerBackend(model, base_url=base_url, api_key_env=api_key_env),
@@ -81,8 +81,8 @@ def judge(
 
     Example: alpaca-analysis judge mine.json theirs.json --judge length --out results/
     """
-    from .. import judge as package
-    from .. import win_rate
+    from alpaca_analysis import judging as package
+    from alpaca_analysis import win_rate
 
     known = judge in ("length", "random") or judge.startswith("alpaca_eval:")
     chosen = (

@@ -40,7 +40,7 @@ Alpha = Annotated[float, typer.Option(help="Level of the two-sided test.")]
 
 def read(sources: list[str]):
     """Read annotation files, standard input, or a data set of the catalogue by its name."""
-    from .. import load, read_annotations
+    from alpaca_analysis import load, read_annotations
 
     if sources == ["-"]:
         return read_piped(sys.stdin.buffer.read())
@@ -51,14 +51,14 @@ def read(sources: list[str]):
 
 def is_bundled(source: str) -> bool:
     """Tell whether `source` is a name of the catalogue and no file."""
-    from .. import catalog
+    from alpaca_analysis import catalog
 
     return not Path(source).exists() and source in set(catalog()["name"])
 
 
 def read_piped(data: bytes):
     """Read annotations from another program; what is not JSON, Parquet or gzip is CSV."""
-    from .. import read_annotations
+    from alpaca_analysis import read_annotations
 
     other = data.lstrip()[:1] in (b"[", b"{") or data.startswith((b"PAR1", b"\x1f\x8b"))
     with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +74,7 @@ def read_csv(path: Path, *required: str, **types):
     """Read a CSV file that has the columns `required`."""
     import pandas as pd
 
-    from ..annotations import AnnotationError
+    from alpaca_analysis.foundations.errors import AnnotationError
 
     try:
         frame = pd.read_csv(path, dtype=types or None)
@@ -88,9 +88,9 @@ def read_csv(path: Path, *required: str, **types):
 
 def write(result: Any, format: Format) -> None:
     """Print a result to standard output."""
-    from ..auditing import Audit
-    from ..rendering import records
-    from ..tables import show, to_csv
+    from alpaca_analysis.audits.auditing import Audit
+    from alpaca_analysis.present.rendering import records
+    from alpaca_analysis.present.tables import show, to_csv
 
     frame = result.to_frame() if hasattr(result, "to_frame") else result
     if format is Format.csv:
@@ -114,6 +114,6 @@ def write_text(text: str) -> None:
 
 def note(message, *, label: str = "note") -> None:
     """Print one line to standard error."""
-    from ..rendering import printable
+    from alpaca_analysis.present.rendering import printable
 
     print(f"{label}: {printable(message)}", file=sys.stderr)

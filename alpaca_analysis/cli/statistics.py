@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import (
+from alpaca_analysis.cli.options import (
     Alpha,
     By,
     Format,
@@ -43,7 +43,7 @@ def win_rate(
 
     Example: alpaca-analysis win-rate results/my-model/my-judge/annotations.json --by model --by dataset
     """
-    from .. import win_rate as statistic
+    from alpaca_analysis import win_rate as statistic
 
     options: dict[str, Any] = {
         "discrete": discrete,
@@ -64,7 +64,7 @@ def bounds(sources: Sources, by: By = None, format: FormatOption = Format.table)
 
     Example: alpaca-analysis bounds results/
     """
-    from .. import win_rate_bounds
+    from alpaca_analysis import win_rate_bounds
 
     write(win_rate_bounds(read(sources), by=by or "model"), format)
 
@@ -84,7 +84,7 @@ def compare(
 
     Example: alpaca-analysis compare results/ --a gpt4 --b claude-2
     """
-    from .. import compare as statistic
+    from alpaca_analysis import compare as statistic
 
     options: dict[str, Any] = {"confidence_level": confidence_level, "n_resamples": n_resamples, "rng": seed}
     write(statistic(read(sources), a, b, method=method, **options), format)
@@ -102,7 +102,7 @@ def rank_sets(
 
     Example: alpaca-analysis rank-sets alpaca_eval_v1_counts
     """
-    from .. import rank_sets as statistic
+    from alpaca_analysis import rank_sets as statistic
 
     table = read(sources)
     write(
@@ -126,7 +126,7 @@ def ratings(
 
     Example: alpaca-analysis ratings battles.jsonl --format csv
     """
-    from .. import bradley_terry
+    from alpaca_analysis import bradley_terry
 
     options: dict[str, Any] = {"confidence_level": confidence_level, "n_resamples": n_resamples, "rng": seed}
     write(bradley_terry(read(sources), covariates=covariate or (), **options), format)
@@ -146,7 +146,7 @@ def plan(
 
     Example: alpaca-analysis plan results/ --a gpt4 --b claude-2
     """
-    from .. import plan_comparison, plan_order
+    from alpaca_analysis import plan_comparison, plan_order
 
     if (a is None) != (b is None):
         raise typer.BadParameter("give both --a and --b, or neither")
@@ -173,7 +173,7 @@ def detectable(
     """
     import pandas as pd
 
-    from .. import minimum_detectable_difference
+    from alpaca_analysis import minimum_detectable_difference
 
     expected = {"win_rate": win_rate, "draw_rate": draw_rate, "power": power, "alpha": alpha}
     write(pd.DataFrame([{"n": n, "difference": minimum_detectable_difference(n, **expected)}]), format)
@@ -196,7 +196,7 @@ def agreement(
 
     Example: alpaca-analysis agreement judge.json --humans testset-v1.json
     """
-    from .. import human_agreement
+    from alpaca_analysis import human_agreement
 
     options: dict[str, Any] = {"confidence_level": confidence_level, "n_resamples": n_resamples, "rng": seed}
     write(human_agreement(read(sources), read(humans), scoring=scoring, method=method, **options), format)
@@ -214,7 +214,7 @@ def correlation(
 
     Example: alpaca-analysis correlation rates.csv --x judge --y human
     """
-    from .. import win_rate_correlation
+    from alpaca_analysis import win_rate_correlation
 
     frame = read_csv(file, x, y)
     write(win_rate_correlation(frame[x], frame[y], method=method), format)

@@ -7,10 +7,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from . import style
-from .labels import place
-from .leaderboards import beside, finish_rows, interval_texts, intervals, mark_open, row_axes
-from .style import COLOURS, COLUMN, ROW
+from alpaca_analysis.figures import style
+from alpaca_analysis.figures.labels import place
+from alpaca_analysis.figures.leaderboards import (
+    beside,
+    finish_rows,
+    interval_texts,
+    intervals,
+    mark_open,
+    row_axes,
+)
+from alpaca_analysis.figures.style import COLOURS, COLUMN, ROW
 
 HUMANS = "humans"
 

@@ -7,10 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from . import style
-from .labels import place
-from .leaderboards import row_axes
-from .style import COLOURS, COLUMN
+from alpaca_analysis.figures import style
+from alpaca_analysis.figures.labels import place
+from alpaca_analysis.figures.leaderboards import row_axes
+from alpaca_analysis.figures.style import COLOURS, COLUMN
 
 
 @style.styled

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from . import style
-from .leaderboards import beside, interval_texts, intervals, mark_open, row_axes
-from .style import COLOURS, COLUMN
+from alpaca_analysis.figures import style
+from alpaca_analysis.figures.leaderboards import beside, interval_texts, intervals, mark_open, row_axes
+from alpaca_analysis.figures.style import COLOURS, COLUMN
 
 
 @style.styled

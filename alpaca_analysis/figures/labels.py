@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 
-from .style import figure_of, on_one_line, text_width
+from alpaca_analysis.figures.style import figure_of, on_one_line, text_width
 
 # Directions to try in turn: offset in points, and how the text is anchored.
 DIRECTIONS = (

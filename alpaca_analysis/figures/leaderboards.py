@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ..rendering import decimals, format_number
-from . import style
-from .style import COLOURS, COLUMN, MARKERS, ROW, SERIES, on_one_line
+from alpaca_analysis.figures import style
+from alpaca_analysis.figures.style import COLOURS, COLUMN, MARKERS, ROW, SERIES, on_one_line
+from alpaca_analysis.present.rendering import decimals, format_number
 
 OPEN = "no interval (see note)"  # what an open marker means
 

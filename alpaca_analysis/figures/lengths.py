@@ -10,9 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.transforms import Affine2D, ScaledTranslation, blended_transform_factory
 
-from . import labels, style
-from .leaderboards import refuse_percent
-from .style import COLOURS, COLUMN, LINES, MARKERS, ROW, SERIES, on_one_line
+from alpaca_analysis.figures import labels, style
+from alpaca_analysis.figures.leaderboards import refuse_percent
+from alpaca_analysis.figures.style import COLOURS, COLUMN, LINES, MARKERS, ROW, SERIES, on_one_line
 
 SCALES = {
     "characters": "Model's output longer by (characters)",

@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.transforms import blended_transform_factory
 
-from . import style
-from .leaderboards import finish_rows
-from .style import COLUMN, ROW
+from alpaca_analysis.figures import style
+from alpaca_analysis.figures.leaderboards import finish_rows
+from alpaca_analysis.figures.style import COLUMN, ROW
 
 # How each verdict is drawn, by its first word: colour, marker, filled.
 VERDICTS = {

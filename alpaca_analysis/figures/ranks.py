@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.ticker import MaxNLocator
 
-from ..rendering import format_number
-from . import style
-from .leaderboards import beside, finish_rows, row_axes
-from .style import COLOURS, COLUMN, ROW
+from alpaca_analysis.figures import style
+from alpaca_analysis.figures.leaderboards import beside, finish_rows, row_axes
+from alpaca_analysis.figures.style import COLOURS, COLUMN, ROW
+from alpaca_analysis.present.rendering import format_number
 
 
 @style.styled

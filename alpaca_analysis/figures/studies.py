@@ -7,9 +7,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from . import style
-from .leaderboards import beside, grouped_rows, interval_texts, intervals, mark_open, row_axes, rule
-from .style import COLOURS, COLUMN, LINES, MARKERS, SERIES, on_one_line
+from alpaca_analysis.figures import style
+from alpaca_analysis.figures.leaderboards import (
+    beside,
+    grouped_rows,
+    interval_texts,
+    intervals,
+    mark_open,
+    row_axes,
+    rule,
+)
+from alpaca_analysis.figures.style import COLOURS, COLUMN, LINES, MARKERS, SERIES, on_one_line
 
 
 @style.styled

@@ -19,8 +19,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 from matplotlib.ticker import FuncFormatter
 
-from ..rendering import format_number, printable
-from ..writing import replacing
+from alpaca_analysis.foundations.files import replacing
+from alpaca_analysis.present.rendering import format_number, printable
 
 LONGEST = 200  # characters of a name: to measure and set longer ones takes minutes
 SHEET = Path(__file__).with_name("paper.mplstyle")

@@ -9,7 +9,7 @@ import pandas as pd
 from common import DATA, main
 
 from alpaca_analysis import read_annotations
-from alpaca_analysis.lengths import length_feature
+from alpaca_analysis.length.scales import length_feature
 
 BY = ["model", "reference", "annotator"]
 FEATURE_BINS = np.linspace(-1, 1, 21)

@@ -20,9 +20,10 @@ from scipy import stats
 from scipy.special import expit, ndtr, ndtri
 from statsmodels.stats.proportion import proportion_confint
 
-from alpaca_analysis import few_units, votes
-from alpaca_analysis.coefficients import coefficient
-from alpaca_analysis.correlation import crowding, fisher_interval
+from alpaca_analysis.correlations.coefficients import coefficient
+from alpaca_analysis.correlations.estimates import crowding, fisher_interval
+from alpaca_analysis.inference import coverage_notes as few_units
+from alpaca_analysis.people import votes
 
 REPETITIONS, SEED, LEVEL = 2_500, 1, 0.95
 SIZES = (20, 80, 300, 805)

@@ -20,8 +20,10 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from alpaca_analysis import _length_fit, _logistic, read_annotations
-from alpaca_analysis.difficulty import difficulty_of
+from alpaca_analysis import read_annotations
+from alpaca_analysis.inference import logistic as _logistic
+from alpaca_analysis.length.control import one_model as _length_fit
+from alpaca_analysis.length.control.difficulty import difficulty_of
 
 GAPS = {
     "none": "zephyr-7b-alpha",

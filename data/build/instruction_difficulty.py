@@ -17,8 +17,8 @@ import pandas as pd
 from common import DATA, main
 
 from alpaca_analysis import read_annotations
-from alpaca_analysis.annotations import instruction_id
-from alpaca_analysis.difficulty import rebuild_difficulty
+from alpaca_analysis.length.control.difficulty import rebuild_difficulty
+from alpaca_analysis.table.checks import instruction_id
 
 JUDGE = "weighted_alpaca_eval_gpt4_turbo"
 REFERENCE = "gpt4_1106_preview"

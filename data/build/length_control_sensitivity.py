@@ -14,7 +14,7 @@ import pandas as pd
 from instruction_difficulty import JUDGE, coefficients, ordinary_models
 
 from alpaca_analysis import fit_length_control, read_annotations
-from alpaca_analysis.difficulty import rebuild_difficulty
+from alpaca_analysis.length.control.difficulty import rebuild_difficulty
 
 PENALTIES = (0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
 

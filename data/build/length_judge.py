@@ -9,7 +9,7 @@ import pandas as pd
 from common import main
 
 from alpaca_analysis import fit_length_control, win_rate
-from alpaca_analysis.judge import judge
+from alpaca_analysis.judging import judge
 
 MODELS = ("xwinlm-70b-v0.1", "xwinlm-13b-v0.1", "xwinlm-7b-v0.1", "xwinlm-70b-v0.3")
 

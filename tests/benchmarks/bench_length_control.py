@@ -12,7 +12,7 @@ from harness import Benchmark, Skip, published_rows
 from scipy.special import expit
 
 import alpaca_analysis as aa
-from alpaca_analysis.annotations import instruction_id
+from alpaca_analysis.table.checks import instruction_id
 
 MODEL, N_REFITS = "gpt4", 1000
 

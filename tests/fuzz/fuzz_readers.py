@@ -3,7 +3,7 @@
     python tests/fuzz/fuzz_readers.py -max_total_time=300 -max_len=4096 -rss_limit_mb=4096
 
 Needs the extra `fuzz` (Atheris). The first byte picks the suffix; the corpus starts from well-formed files of
-every format and from the defects that tests/test_fuzz_readers.py keeps.
+every format and from the defects that tests/malformed.py keeps.
 """
 
 import sys
@@ -14,11 +14,11 @@ import atheris
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[i]) for i in (1, 2)]
 
-with atheris.instrument_imports(include=["alpaca_analysis.readers", "alpaca_analysis.annotations"]):
+with atheris.instrument_imports(include=["alpaca_analysis.table.readers", "alpaca_analysis.table.checks"]):
     import alpaca_analysis as aa
-    from alpaca_analysis import AnnotationError, readers  # noqa: F401
+    from alpaca_analysis import AnnotationError
 
-from test_fuzz_readers import DEFECTS, SEEDS, SUFFIXES  # noqa: E402
+from malformed import DEFECTS, SEEDS, SUFFIXES  # noqa: E402
 
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))
 

@@ -28,13 +28,15 @@ from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from tqdm import tqdm
 
-CONTROL = [
-    "tests/test_logistic.py",
-    *(f"tests/test_length_control{x}.py" for x in ("", "_published", "_alpaca_eval")),
-]
-TESTS = {name: [f"tests/test_{name}.py"] for name in ("winrates", "agreement", "claims")}
-TESTS |= {"blocks": TESTS["winrates"]}
-TESTS |= dict.fromkeys(("length_control", "length_control_result", "_length_fit", "_logistic"), CONTROL)
+CONTROL = ["tests/inference/test_logistic.py", "tests/length/control"]
+TESTS = {
+    "win_rates.estimates": ["tests/win_rates/test_estimates.py"],
+    "inference.blocks": ["tests/win_rates/test_estimates.py"],
+    "people.agreement": ["tests/people/test_agreement.py"],
+    "claims.win_rates": ["tests/claims/test_claims.py"],
+}
+TESTS |= dict.fromkeys([f"length.control.{m}" for m in ("fitting", "result", "one_model")], CONTROL)
+TESTS |= {"inference.logistic": CONTROL}
 SWAPS = ("Eq_Is", "NotEq_IsNot", "Is_Eq", "IsNot_NotEq")
 LIMITS = {"RLIMIT_CPU": 60, "RLIMIT_AS": 8 << 30, "RLIMIT_CORE": 0}  # seconds and bytes for one mutant
 
@@ -80,7 +82,7 @@ class Forks:
     """A pytest plugin that collects and runs the tests in a fork for each mutant."""
 
     def __init__(self, module, options, baseline):
-        self.loader = Changed(f"alpaca_analysis.{module}", f"alpaca_analysis/{module}.py")
+        self.loader = Changed(f"alpaca_analysis.{module}", f"alpaca_analysis/{module.replace('.', '/')}.py")
         self.text = Path(self.loader.path).read_text(encoding="utf-8")
         self.every = list(mutants(self.text))
         self.chosen = choose(self.every, options.per_place, options.seed)
@@ -148,7 +150,7 @@ class Forks:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("modules", nargs="+", choices=TESTS)
+    parser.add_argument("modules", nargs="*", choices=TESTS, default=list(TESTS))
     parser.add_argument(
         "--per-place", type=int, default=99, help="mutants of each place in the source; 99 are all"
     )
@@ -158,9 +160,7 @@ def main():
     for module in asked.modules:
         with tempfile.TemporaryDirectory() as folder:
             forks = Forks(module, asked, Path(folder, "baseline.json"))
-            options = (
-                f"-x -s -q --no-header --tb=native -p no:hypothesispytest alpaca_analysis/{module}.py".split()
-            )
+            options = f"-x -s -q --no-header --tb=native -p no:hypothesispytest alpaca_analysis/{module.replace('.', '/')}.py".split()
             forks.finish(pytest.main([*options, "-m", asked.m, *TESTS[module]], plugins=[forks]))
 
 

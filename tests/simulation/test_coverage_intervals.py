@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import alpaca_analysis as aa
-from alpaca_analysis import sources
+from alpaca_analysis.sources import catalogue as sources
 
 NOISE = 3  # Monte-Carlo errors
 

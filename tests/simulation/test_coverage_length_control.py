@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from alpaca_analysis import load, sources
+from alpaca_analysis import load
+from alpaca_analysis.sources import catalogue as sources
 
 LOW, HIGH = 0.935, 0.965
 

@@ -1,0 +1,1 @@
+"""Everything the package can check about a table, on one page."""

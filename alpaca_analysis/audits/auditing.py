@@ -1,0 +1,238 @@
+"""The audit of a judge: every section that its judgements allow, and what they find."""
+
+from __future__ import annotations
+
+import html
+import os
+import textwrap
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from alpaca_analysis.audits import rules as findings
+from alpaca_analysis.foundations import options
+from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
+from alpaca_analysis.foundations.files import write_json, write_text
+from alpaca_analysis.inference.results import seed_of
+from alpaca_analysis.present.rendering import printable, records
+from alpaca_analysis.table.checks import check
+
+NO_LENGTHS = (
+    "the judgements do not say how long outputs are (columns length_model and length_reference, or the texts "
+    "output_model and output_reference)"
+)
+NEEDS = {
+    "first_position": "the judgements do not say which output was shown first (column position)",
+    "lists": "the judgements do not say which outputs hold a list (columns list_model, list_reference)",
+    "agreement": "no human judgements were given (humans)",
+    "claims": "no printed numbers were given (claims)",
+}
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What `audit` found.
+
+    Attributes
+    ----------
+    findings : DataFrame
+        ``severity`` (high, medium, low, info), ``check``, ``model``, ``finding``, ``evidence``;
+        strongest first.
+    results : dict of str to DataFrame
+        The sections the findings rest on.
+    settings : dict
+        Judges, references, models, judgements, ``skipped`` (sections that could not be computed) and
+        ``not_given`` (sections for which nothing was given), each with the reason.
+    """
+
+    findings: pd.DataFrame
+    results: dict[str, pd.DataFrame]
+    settings: dict
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the findings."""
+        return self.findings.copy()
+
+    def __repr__(self) -> str:
+        return "\n\n".join([self._headline(), *map(_paragraph, self.findings.to_dict("records"))])
+
+    def _repr_html_(self) -> str:
+        from alpaca_analysis.present.tables import show
+
+        return f"<p>{html.escape(self._headline())}</p>\n{show(self.findings).to_html()}"
+
+    def _headline(self):
+        s = self.settings
+        judges, references = (
+            ", ".join(map(printable, s[k])) or f"an unnamed {what}"
+            for k, what in (("annotators", "judge"), ("references", "reference"))
+        )
+        size, models = (
+            _counted(s[k], what) for k, what in (("n_judgements", "judgement"), ("n_models", "model"))
+        )
+        return f"Audit of {judges}: {size} of {models} against {references}"
+
+    def to_json(self, path) -> Path:
+        """Write findings, results and settings as JSON; undefined numbers are null."""
+        content = {
+            "settings": self.settings,
+            "findings": records(self.findings),
+            "results": {name: records(frame) for name, frame in self.results.items()},
+        }
+        return write_json(path, content)
+
+    def to_html(self, path) -> Path:
+        """Write one page that needs nothing else: figures are inside it, and it asks for nothing."""
+        from alpaca_analysis.audits.page import render
+
+        return write_text(path, render(self._headline(), self.findings, self.results, self.settings))
+
+
+def _counted(number, what):
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def _paragraph(finding, width=100):
+    """Return a finding as a terminal shows it."""
+    head = " · ".join(printable(finding[k]) for k in ("severity", "check", "model") if finding[k])
+    body = (printable(finding[k]) for k in ("finding", "evidence") if finding[k])
+    lines = [line for text in body for line in textwrap.wrap(text, width - 4)]
+    return "\n    ".join([head, *lines])
+
+
+def audit(
+    table: pd.DataFrame,
+    *,
+    humans: pd.DataFrame | None = None,
+    claims: pd.DataFrame | None = None,
+    n_resamples: int = 9999,
+    rng=0,
+) -> Audit:
+    """Audit the judgements of one judge against one reference.
+
+    Looks at data health, win rates, preference for length, length control, position and lists where
+    they are known, agreement where human judgements are given, and printed numbers where they are.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Judgements, as `read_annotations` returns them.
+    humans : DataFrame, optional
+        Judgements of the same pairs by people.
+    claims : DataFrame, optional
+        Printed win rates: ``model``, ``reference``, ``printed`` (percent, as text).
+    n_resamples : int
+        Bootstrap resamples of every interval that resamples.
+    rng : int
+        Seed of every bootstrap.
+
+    Returns
+    -------
+    Audit
+        ``.to_frame()``, ``.to_html(path)``, ``.to_json(path)``, ``.results``.
+
+    Raises
+    ------
+    AnnotationError
+        Several annotators or references: audit them one by one.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import from_counts
+    >>> counts = {"model": ["m"], "n_wins": [70], "n_losses": [20], "n_draws": [5], "n_asked": [100]}
+    >>> table = from_counts(counts)
+    >>> audit(table).to_frame()[["severity", "check", "finding"]].iloc[0].tolist()
+    ['medium', 'missing judgements', '5 of 100 judgements are missing and not averaged']
+    """
+    options.check_options(n_resamples=n_resamples)
+    attrs = table.attrs
+    table = check(table)
+    table.attrs = {}
+    for column in ("annotator", "reference"):
+        names = sorted(map(str, table[column].unique()))
+        if len(names) > 1:
+            found = ", ".join(names[:4])
+            raise AnnotationError(f"one {column} in an audit; select one", column=column, found=found)
+    results, skipped = {}, {}
+    blind = table[["length_model", "length_reference"]].isna().any(axis=1).all()
+    for name, section in _sections(table, humans, claims, {"n_resamples": n_resamples, "rng": rng}).items():
+        try:
+            results[name] = section()
+        except AnnotationError as error:
+            skipped[name] = NO_LENGTHS if blind and name.startswith("length") else str(error)
+    settings = {
+        "annotators": sorted(map(str, table["annotator"].dropna().unique())),
+        "references": sorted(map(str, table["reference"].dropna().unique())),
+        "n_models": int(table["model"].nunique()),
+        "n_judgements": int(table["n"][table["outcome"].notna()].sum()),
+        "n_resamples": n_resamples,
+        "seed": seed_of(rng),
+        "disagreements": _from_common_folder(attrs.get("disagreements", []), attrs.get("files", [])),
+        "skipped": skipped,
+        "not_given": {k: why for k, why in NEEDS.items() if k not in results and k not in skipped},
+    }
+    return Audit(findings.collect(results, settings), results, settings)
+
+
+def _from_common_folder(disagreements, files):
+    """Return disagreements whose files are named from the folder that all files share, not from the root."""
+    folders = {os.path.dirname(entry["file"]) for entry in (*files, *disagreements)}
+    try:
+        common = os.path.commonpath(folders) if folders else ""
+    except ValueError:  # absolute and relative ones, or other drives
+        common = None
+    return [
+        d | {"file": Path(d["file"]).name if common is None else str(Path(d["file"]).relative_to(common))}
+        for d in disagreements
+    ]
+
+
+def _sections(table, humans, claims, options) -> dict[str, Callable[[], pd.DataFrame]]:
+    from alpaca_analysis.audits.health import health
+    from alpaca_analysis.claims.win_rates import check_claims
+    from alpaca_analysis.length.preferences import prefer_first, prefer_lists, prefer_longer, response_curve
+    from alpaca_analysis.people.agreement import human_agreement
+    from alpaca_analysis.win_rates.estimates import win_rate
+
+    named = table.assign(annotator=table["annotator"].astype(object).fillna("the judge"))
+    measured = table[["outcome", "length_model", "length_reference"]].notna().all(axis=1).sum()
+    bins = min(10, max(1, measured))
+    sections: dict[str, Callable[[], pd.DataFrame]] = {
+        "health": lambda: health(table),
+        "win_rates": lambda: _quiet(win_rate, table, **options),
+        "length_preference": lambda: _quiet(prefer_longer, named, **options),
+        "length_response": lambda: _quiet(response_curve, named, n_bins=bins, **options),
+        "length_control": lambda: _length_control(table),
+    }
+    if "position" in table:
+        sections["first_position"] = lambda: _quiet(prefer_first, named, **options)
+    if {"list_model", "list_reference"} <= set(table.columns):
+        sections["lists"] = lambda: _quiet(prefer_lists, named, **options)
+    if humans is not None:
+        sections["agreement"] = lambda: _quiet(human_agreement, named, humans, **options)
+    if claims is not None:
+        sections["claims"] = lambda: _quiet(check_claims, claims, table, **options)
+    return sections
+
+
+def _quiet(statistic, *args, **options):
+    """Call a statistic; what it leaves undefined is in its notes, and the findings repeat them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedWarning)
+        return statistic(*args, **options)
+
+
+def _length_control(table):
+    """Fit with AlpacaEval's difficulty where the instructions are its own, else without."""
+    from alpaca_analysis.length.control.fitting import fit_length_control
+
+    try:
+        fit = _quiet(fit_length_control, table)
+    except AnnotationError:
+        fit = _quiet(fit_length_control, table, difficulty=None)
+    frame = fit.to_frame()
+    frame.attrs = {k: v for k, v in fit.settings.items() if isinstance(v, (str, int, float))}
+    return frame

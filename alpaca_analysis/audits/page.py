@@ -1,0 +1,109 @@
+"""The page of an audit: findings, tables and figures in one self-contained file."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from alpaca_analysis.present.rendering import printable
+
+TITLES = {
+    "health": "The data",
+    "win_rates": "Win rates",
+    "length_preference": "Preference for longer outputs",
+    "length_response": "Outcome against length difference",
+    "length_control": "Length-controlled win rates",
+    "first_position": "Preference for the output shown first",
+    "lists": "Preference for lists",
+    "agreement": "Agreement with people",
+    "claims": "Printed numbers",
+}
+EXPLANATIONS = {
+    "health": "Per model: what was judged and what is missing, how long outputs are on average, in "
+    "characters, and the share of outputs that have the usual, most frequent length.",
+    "win_rates": "Mean outcome over judged instructions, a draw counting half.",
+    "length_preference": "Decisions between outputs that differ by more than 30 characters; 50 % is no "
+    "preference. Longer outputs may also be better ones.",
+    "length_response": "Mean outcome in bins of how much longer the model's output is.",
+    "length_control": "The win rate had both outputs been equally long, by logistic regression on length "
+    "(phi), the instruction's difficulty (psi) and the model's strength (theta); the error includes the "
+    "fit. It answers for length only, not for style or substance.",
+    "first_position": "50 % means that the order of presentation does not matter.",
+    "lists": "Decisions between an output with a list and one without.",
+    "agreement": "The judge against the human majority; one human against the majority of the others.",
+    "claims": "Printed values against recomputed ones; a value is impossible where no number of wins and "
+    "draws rounds to it.",
+}
+
+
+def render(headline: str, findings: pd.DataFrame, results: dict[str, pd.DataFrame], settings: dict) -> str:
+    """Return the page of an audit.
+
+    Parameters
+    ----------
+    headline : str
+        What was audited.
+    findings, results, settings
+        As `Audit` has them.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    from alpaca_analysis.foundations.version import __version__
+    from alpaca_analysis.present.tables import show
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=lambda value: value if isinstance(value, Markup) else printable(value),
+    )
+    pictures = _pictures(results)
+    sections = [
+        {
+            "name": name,
+            "title": TITLES[name],
+            "text": EXPLANATIONS[name],
+            "table": Markup(show(frame).to_html()),  # safe: it escapes every text
+            "picture": pictures.get(name, ""),
+        }
+        for name, frame in results.items()
+    ]
+    absent = settings["skipped"] | settings["not_given"]
+    return environment.get_template("report.html.j2").render(
+        headline=headline,
+        findings=findings.to_dict("records"),
+        counts=findings["severity"].value_counts().to_dict(),
+        sections=sections,
+        absent={TITLES[name]: why for name, why in absent.items()},
+        settings=settings,
+        version=__version__,
+    )
+
+
+def _pictures(results) -> dict[str, str]:
+    """Draw what a person would rather look at; as SVG inside the page."""
+    from alpaca_analysis import figures
+
+    draw = {
+        "win_rates": lambda frame: figures.forest(frame, width=figures.PAGE),
+        "length_response": lambda frame: figures.length_response(frame, width=figures.PAGE),
+        "length_control": lambda frame: figures.length_control(frame, width=figures.PAGE),
+        "claims": lambda frame: figures.claims(frame, width=figures.PAGE),
+    }
+    return {name: _svg(draw[name](results[name])) for name in draw if name in results and len(results[name])}
+
+
+def _svg(ax) -> str:
+    import matplotlib.pyplot as plt
+
+    from alpaca_analysis import figures
+
+    with tempfile.TemporaryDirectory() as folder:
+        (path,) = figures.save(ax, Path(folder) / "figure.svg")
+        content = path.read_bytes()
+    plt.close(ax.figure)
+    return "data:image/svg+xml;base64," + base64.b64encode(content).decode()

@@ -1,0 +1,1 @@
+"""Printed numbers against data: win rates, correlations, whole leaderboards."""

@@ -1,0 +1,1 @@
+"""What a person clicks through in a notebook."""

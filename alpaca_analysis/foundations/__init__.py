@@ -1,0 +1,1 @@
+"""What everything stands on: errors, options, ties, files, progress; imports nothing of this package."""

@@ -1,0 +1,35 @@
+"""What the package raises and warns of."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_ABSENT = object()
+
+
+class UndefinedWarning(UserWarning):
+    """A result is NaN because the data do not define it; the ``note`` column says why."""
+
+
+class AnnotationError(ValueError):
+    """Input that is not what was expected; the message names file, row, column, value and expectation."""
+
+    def __init__(self, expected, *, source="table", row=None, column=None, found=_ABSENT):
+        place = [str(source)]
+        if row is not None:
+            place.append(f"row {row}")
+        if column is not None:
+            place.append(f"column {column!r}")
+        said = f"expected {expected}"
+        if found is not _ABSENT:
+            said = f"found {found if isinstance(found, Verbatim) else _shorten(found)}, {said}"
+        super().__init__(f"{', '.join(place)}: {said}")
+
+
+class Verbatim(str):
+    """A text that goes into a message as it is."""
+
+
+def _shorten(value, limit=80):
+    text = repr(value.item() if isinstance(value, np.generic) else value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."

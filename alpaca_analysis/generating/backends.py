@@ -1,0 +1,186 @@
+"""What answers prompts: a function or a server here, transformers and vLLM in `local`.
+
+A backend has a ``name``, ``settings`` without secrets, and
+
+- ``request(messages, sampling)``: everything that decides the answer, as JSON;
+- ``answer(request)`` (a server: requests side by side) or ``answers(requests)`` (in process: a batch);
+- ``text(answer)``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+from alpaca_analysis.asking.server import Server, reply_text
+from alpaca_analysis.generating.conversation import VICUNA_TEMPLATE, render
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen.
+
+    Attributes
+    ----------
+    temperature : float
+        0 takes the likeliest token.
+    top_p : float
+        Share of probability to sample from.
+    max_tokens : int
+        Longest answer.
+    seed : int
+        Of each request (vLLM, servers) or each batch (transformers).
+    stop : tuple of str
+        Texts that end an answer.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = 2048
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+class Backend(ABC):
+    """What all backends share; see the module."""
+
+    name = ""
+    batch_size = 1
+    is_remote = False
+    is_kept = True
+
+    @property
+    @abstractmethod
+    def settings(self) -> dict:
+        """Return what decides this backend's answers, apart from the sampling."""
+
+    @abstractmethod
+    def answers(self, requests: Sequence[dict]) -> list[dict]:
+        """Answer a batch."""
+
+    def request(self, messages: list[dict], sampling: Sampling) -> dict:
+        """Return everything that decides the answer."""
+        return {**self.settings, "messages": messages, "sampling": asdict(sampling)}
+
+    def text(self, answer: dict) -> str:
+        """Return the text of an answer."""
+        return answer["text"]
+
+    def close(self) -> None:  # noqa: B027, most hold nothing
+        """Give back what answering took."""
+
+
+class FunctionBackend(Backend):
+    """A Python function that takes messages and returns a text. Its answers are not kept on disk.
+
+    Parameters
+    ----------
+    function : callable
+        Of a list of messages.
+    name : str, optional
+        By default the function's name.
+    """
+
+    is_kept = False
+
+    def __init__(self, function: Callable[[list[dict]], str], *, name: str | None = None):
+        self.function = function
+        self.name = name or getattr(function, "__name__", type(function).__name__).strip("<>")
+
+    @property
+    def settings(self) -> dict:
+        """Return the name."""
+        return {"backend": "function", "model": self.name}
+
+    def answers(self, requests: Sequence[dict]) -> list[dict]:
+        """Call the function for each request."""
+        return [{"text": self.function(request["messages"])} for request in requests]
+
+
+class ServerBackend(Backend):
+    """A model behind an OpenAI-compatible server.
+
+    Its texts are kept as they come. Those of Llama's kind of tokenizer may then begin with a space that
+    the same tokens do not have in `TransformersBackend` and `VLLMBackend`, which decode answers alone.
+
+    Parameters
+    ----------
+    model : str
+        The model's name as the server knows it.
+    endpoint : {"chat", "completions"}
+        "chat" sends messages, and the server's own template applies; "completions" sends the prompt
+        that `template` makes of them.
+    template : str
+        Chat template for "completions".
+    base_url, api_key_env, timeout, max_retries, price
+        As `Server` takes them.
+    extra : dict, optional
+        Further fields of the request.
+    name : str, optional
+        Goes into the outputs as ``generator``; by default the model's name.
+    """
+
+    is_remote = True
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        endpoint: str = "chat",
+        template: str = VICUNA_TEMPLATE,
+        base_url: str | None = None,
+        api_key_env: str | None = None,
+        timeout: float = 600.0,
+        max_retries: int = 6,
+        price: tuple[float, float] | None = None,
+        extra: dict | None = None,
+        name: str | None = None,
+    ):
+        if endpoint not in ("chat", "completions"):
+            raise ValueError(f"endpoint: found {endpoint!r}, expected 'chat' or 'completions'")
+        self.model, self.endpoint, self.template = model, endpoint, template
+        self.server = Server(
+            base_url, api_key_env=api_key_env, timeout=timeout, max_retries=max_retries, price=price
+        )
+        self.extra = dict(extra or {})
+        self.name = name or model
+
+    @property
+    def settings(self) -> dict:
+        """Return model, address and endpoint."""
+        template = {"template": self.template} if self.endpoint == "completions" else {}
+        return {
+            "backend": "server",
+            "model": self.model,
+            "endpoint": self.endpoint,
+            **template,
+            **self.server.settings,
+            **self.extra,
+        }
+
+    def request(self, messages: list[dict], sampling: Sampling) -> dict:
+        """Return address, path and the body that is sent there."""
+        body = {"model": self.model, **{k: v for k, v in asdict(sampling).items() if k != "stop" or v}}
+        if self.endpoint == "chat":
+            return self._request("/chat/completions", {**body, "messages": messages})
+        return self._request("/completions", {**body, "prompt": render(self.template, messages)})
+
+    def _request(self, path, body):
+        return {"address": self.server.address, "path": path, "body": {**body, **self.extra}}
+
+    def answer(self, request: dict) -> dict:
+        """Ask the server."""
+        return self.server.send(request["path"], request["body"])
+
+    def answers(self, requests: Sequence[dict]) -> list[dict]:
+        """Ask the server, one request after the other."""
+        return [self.answer(request) for request in requests]
+
+    def text(self, answer: dict) -> str:
+        """Return the text of the server's first choice."""
+        return reply_text(answer)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.server.close()

@@ -1,0 +1,103 @@
+"""Resamples of units: weights drawn in chunks, ratios as matrix products."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from alpaca_analysis.inference.ratios import Units, _ratio
+
+CHUNK_CELLS = 200_000  # weights drawn at once: few enough to stay in the processor's cache
+
+
+def draw_weights(units: Units, *, n_resamples: int, rng, dtype=float) -> Iterator[np.ndarray]:
+    """Yield blocks of weights: how often each unit occurs in each resample.
+
+    Parameters
+    ----------
+    units : Units
+        What is resampled.
+    n_resamples : int
+        Number of resamples in all.
+    rng : int, Generator or SeedSequence
+        Seed; the same seed gives the same weights, however they are cut into blocks.
+    dtype : dtype
+        Type of the weights, which are whole numbers.
+
+    Yields
+    ------
+    ndarray of shape (n_block, n_units)
+        Each stratum's weights sum to its number of units.
+    """
+    rng = np.random.default_rng(rng)
+    strata = np.zeros(len(units.y), dtype=np.int64) if units.strata is None else units.strata
+    groups = [np.flatnonzero(strata == s) for s in range(strata.max() + 1)]
+    # Strata draw from streams of their own, so that blocks do not change whose turn it is.
+    streams = [rng] if len(groups) == 1 else rng.spawn(len(groups))
+    block = max(1, CHUNK_CELLS // max(1, len(strata)))
+    for start in range(0, n_resamples, block):
+        size = min(block, n_resamples - start)
+        weights = np.empty((size, len(strata)), dtype=dtype)
+        for members, stream in zip(groups, streams, strict=True):
+            multiplicity = None if units.multiplicity is None else units.multiplicity[members]
+            weights[:, members if len(groups) > 1 else slice(None)] = _draw(
+                multiplicity, len(members), size, stream
+            )
+        yield weights
+
+
+def _draw(multiplicity, n, size, rng):
+    if multiplicity is not None:
+        total = int(multiplicity.sum())
+        return rng.multinomial(total, multiplicity / total, size=size)
+    # One bincount for the whole block: cell = resample * n + unit. `rng.multinomial` is far slower.
+    cell = np.add(
+        rng.integers(n, size=(size, n), dtype=np.int32), np.arange(size)[:, None] * n, dtype=np.intp
+    )
+    return np.bincount(cell.ravel(), minlength=size * n).reshape(size, n)
+
+
+def resample(units: Units, *, n_resamples: int = 9999, rng=0) -> np.ndarray:
+    """Return theta of every column in every resample.
+
+    Parameters
+    ----------
+    units : Units
+        What is resampled.
+    n_resamples, rng
+        As in `draw_weights`.
+
+    Returns
+    -------
+    ndarray of shape (n_resamples, n_columns)
+        NaN where a resample drew no usable judgement of a column.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> units = Units(y=np.array([[1.0], [0.0], [1.0]]), m=np.ones((3, 1)))
+    >>> resample(units, n_resamples=3, rng=0).shape
+    (3, 1)
+    """
+    size = int(units.counts.sum())
+    dtype = np.float32 if _exact_in_single(units, size) else np.float64
+    y, m = units.y.astype(dtype), units.m.astype(dtype)
+    varies = (units.m != units.m[:1]).any(axis=0)  # elsewhere the denominator is the same in every resample
+    total = np.where(varies, np.nan, size * units.m[0])
+    out = np.empty((n_resamples, units.y.shape[1]))
+    start = 0
+    for weights in draw_weights(units, n_resamples=n_resamples, rng=rng, dtype=dtype):
+        rows = slice(start, start + len(weights))
+        below = np.broadcast_to(total, out[rows].shape).copy()
+        below[:, varies] = weights @ m[:, varies]
+        out[rows] = _ratio((weights @ y).astype(float), below)
+        start += len(weights)
+    return out
+
+
+def _exact_in_single(units, size):
+    """Tell whether all sums are exact in single precision, as those of verdicts (0, 0.5, 1) are."""
+    largest = size * max(np.abs(units.y).max(initial=0), np.abs(units.m).max(initial=0))
+    halves = all((2 * v == np.rint(2 * v)).all() for v in (units.y, units.m))
+    return halves and largest < 2**22

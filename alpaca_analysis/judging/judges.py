@@ -1,0 +1,321 @@
+"""Judges: the two that need no model, any function, a model behind a server, and alpaca-eval's annotators.
+
+A judge has a ``name``, ``settings`` that hold no secret, a ``batch_size``, and
+
+- ``request(batch, repeat)``: everything that decides its answer, as JSON;
+- ``answer(request)``: the answer, as JSON;
+- ``read(answer, n)``: one ``(outcome of the output shown first, reason)`` a pair.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+from alpaca_analysis.asking.server import Server
+from alpaca_analysis.judging.designs import Design, Shown, make_design
+from alpaca_analysis.judging.parsers import Reading
+
+
+class Judge(ABC):
+    """What all judges share; see the module.
+
+    Attributes
+    ----------
+    name : str
+        Goes into the annotations as ``annotator``.
+    batch_size : int
+        Pairs in one request.
+    is_remote : bool
+        Answers are worth keeping on disk, and may be asked for side by side.
+    """
+
+    name = ""
+    batch_size = 1
+    is_remote = False
+
+    @property
+    def settings(self) -> dict:
+        """Return what decides this judge's answers."""
+        return {"judge": self.name}
+
+    def request(self, batch: Sequence[Shown], repeat: int) -> dict:
+        """Return everything that decides the answer about a batch."""
+        return {**self.settings, "pairs": [asdict(pair) for pair in batch], "repeat": repeat}
+
+    @abstractmethod
+    def answer(self, request: dict) -> dict:
+        """Return the answer to a request."""
+
+    def read(self, answer: dict, n: int) -> list[Reading]:
+        """Return one reading a pair."""
+        return [(math.nan if value is None else value, reason) for value, reason in answer["readings"]]
+
+    def bound(self, request: dict) -> float:
+        """Return the most dollars a request can cost."""
+        return 0.0
+
+    def cost(self, answer: dict) -> float | None:
+        """Return the dollars an answer cost, None where that is unknown."""
+        return 0.0
+
+    def close(self) -> None:  # noqa: B027, most judges hold nothing
+        """Give back what asking took, such as connections."""
+
+
+class FunctionJudge(Judge):
+    """A Python function as a judge.
+
+    Parameters
+    ----------
+    function : callable
+        Takes ``instruction``, the output shown first and the one shown second; returns how much the
+        first is preferred: 1 (or True), 0 (or False), 0.5 for a draw, a probability, or None for no
+        usable answer.
+    name : str, optional
+        By default the function's name.
+
+    Examples
+    --------
+    >>> shorter = FunctionJudge(lambda instruction, first, second: len(first) < len(second), name="shorter")
+    >>> request = shorter.request([Shown("Say hello.", "Hello!", "Hi")], 0)
+    >>> shorter.read(shorter.answer(request), 1)
+    [(0.0, '')]
+    """
+
+    def __init__(self, function: Callable, *, name: str | None = None):
+        self.function = function
+        self.name = name or getattr(function, "__name__", type(function).__name__).strip("<>")
+
+    def answer(self, request: dict) -> dict:
+        """Call the function on each pair."""
+        return {"readings": [self._reading(**pair) for pair in request["pairs"]]}
+
+    def _reading(self, instruction, first, second):
+        value = self.function(instruction, first, second)
+        if value is None or value != value:
+            return None, "no answer"
+        if not 0 <= value <= 1:
+            raise ValueError(
+                f"judge {self.name!r}: found {value!r}, expected a number in [0, 1] "
+                "(1: the first is better) or None"
+            )
+        return float(value), ""
+
+
+def prefer_longer_output(instruction: str, first: str, second: str) -> float:
+    """Prefer the output with more characters, whatever it says.
+
+    Examples
+    --------
+    >>> prefer_longer_output("Say hello.", "Hello!", "Hi")
+    1.0
+    """
+    return (float(len(first) > len(second)) + float(len(first) >= len(second))) / 2
+
+
+class RandomJudge(Judge):
+    """A fair coin for each pair, the same on every machine.
+
+    Parameters
+    ----------
+    seed : int
+        Another seed, another coin.
+    """
+
+    name = "random"
+
+    def __init__(self, *, seed: int = 0):
+        self.seed = seed
+
+    @property
+    def settings(self) -> dict:
+        """Return name and seed."""
+        return {"judge": self.name, "seed": self.seed}
+
+    def answer(self, request: dict) -> dict:
+        """Toss a coin for each pair."""
+        return {"readings": [(self._toss(pair, request["repeat"]), "") for pair in request["pairs"]]}
+
+    def _toss(self, pair, repeat):
+        # Lengths keep texts apart: without them ("ab", "c") and ("a", "bc") would share a coin.
+        texts = [f"{len(text)}:{text}" for text in pair.values()]
+        digest = hashlib.sha256("\n".join([f"{self.seed}:{repeat}", *texts]).encode("utf-8", "surrogatepass"))
+        return float(digest.digest()[0] % 2)
+
+
+class ChatJudge(Judge):
+    """A language model behind any OpenAI-compatible server.
+
+    Parameters
+    ----------
+    model : str
+        The model's name as the server knows it.
+    design : {"one_token", "ranking", "batched_choice"} or Design
+        How to ask.
+    base_url, api_key_env, timeout, max_retries, price
+        As `Server` takes them. The key itself comes from the environment only.
+    temperature : float
+        Of the sampling; 0 asks for the likeliest answer.
+    seed : int or None
+        Sent along, plus the number of the repeat; None sends none.
+    max_tokens_field : {"max_tokens", "max_completion_tokens"}
+        What the server calls the limit on the answer's length.
+    extra : dict, optional
+        Further fields of the request, such as ``{"reasoning_effort": "low"}``; written down with the
+        settings, so no place for secrets.
+    name : str, optional
+        By default design and model.
+
+    Examples
+    --------
+    >>> ChatJudge("tiny", design="ranking", base_url="http://127.0.0.1:8000/v1").name
+    'ranking_tiny'
+    """
+
+    is_remote = True
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        design: str | Design = "one_token",
+        base_url: str | None = None,
+        api_key_env: str | None = None,
+        timeout: float = 120.0,
+        max_retries: int = 6,
+        price: tuple[float, float] | None = None,
+        temperature: float = 0.0,
+        seed: int | None = 0,
+        max_tokens_field: str = "max_tokens",
+        extra: dict | None = None,
+        name: str | None = None,
+    ):
+        self.model = model
+        self.design = make_design(design)
+        self.batch_size = self.design.batch_size
+        self.server = Server(
+            base_url, api_key_env=api_key_env, timeout=timeout, max_retries=max_retries, price=price
+        )
+        self.sampling = {"temperature": temperature, "seed": seed}
+        self.max_tokens_field = max_tokens_field
+        self.extra = dict(extra or {})
+        # The name becomes a folder under results/<model>/.
+        self.name = name or re.sub(r"[^\w.+-]+", "_", f"{self.design.name}_{model}")
+
+    @property
+    def settings(self) -> dict:
+        """Return model, design, address and sampling."""
+        return {
+            "judge": self.name,
+            "model": self.model,
+            **self.design.settings,
+            **self.server.settings,
+            **self.sampling,
+            **self.extra,
+        }
+
+    def request(self, batch: Sequence[Shown], repeat: int) -> dict:
+        """Return the address and the body that is sent there."""
+        options = self.design.options(len(batch))
+        options[self.max_tokens_field] = options.pop("max_tokens")
+        body = {"model": self.model, "messages": self.design.messages(batch), **options}
+        body["temperature"] = self.sampling["temperature"]
+        if self.sampling["seed"] is not None:
+            body["seed"] = self.sampling["seed"] + repeat
+        # Not the design's thresholds: reading a stored answer again with another costs nothing.
+        return {"address": self.server.address, "body": {**body, **self.extra}, "repeat": repeat}
+
+    def answer(self, request: dict) -> dict:
+        """Ask the server."""
+        return self.server.send("/chat/completions", request["body"])
+
+    def read(self, answer: dict, n: int) -> list[Reading]:
+        """Read the server's reply as the design says."""
+        return self.design.read(answer, n)
+
+    def bound(self, request: dict) -> float:
+        """Return the most dollars a request can cost, by its bytes."""
+        return self.server.bound(request["body"])
+
+    def cost(self, answer: dict) -> float | None:
+        """Return the dollars an answer cost, by the server's count of tokens."""
+        return self.server.cost(answer)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.server.close()
+
+
+class AlpacaEvalJudge(Judge):
+    """An annotator of the alpaca-eval package, where that is installed.
+
+    The order of presentation is this package's, so that it can be recorded; alpaca-eval's own
+    randomisation and cache are switched off.
+
+    Parameters
+    ----------
+    annotators_config : str or path
+        As alpaca-eval takes it, such as ``"weighted_alpaca_eval_gpt4_turbo"``.
+    batch_size : int
+        Pairs handed over at once; alpaca-eval asks for them side by side.
+    options : dict, optional
+        Further keyword arguments of ``alpaca_eval.annotators.PairwiseAnnotator``.
+    """
+
+    def __init__(self, annotators_config, *, batch_size: int = 128, options: dict | None = None):
+        from alpaca_eval.annotators import PairwiseAnnotator
+
+        self.annotator = PairwiseAnnotator(
+            annotators_config=annotators_config,
+            **{"caching_path": None, "is_randomize_output_order": False, **(options or {})},
+        )
+        self.name = self.annotator.annotator_name
+        self.batch_size = batch_size
+
+    def answer(self, request: dict) -> dict:
+        """Have alpaca-eval annotate the pairs in the order given."""
+        keys = {"instruction": "instruction", "first": "output_1", "second": "output_2"}
+        pairs = [{keys[field]: text for field, text in pair.items()} for pair in request["pairs"]]
+        annotated = self.annotator.annotate_pairs(pairs)
+        by_texts = {tuple(record[key] for key in keys.values()): record for record in annotated}
+        return {"readings": [_outcome(by_texts.get(tuple(pair.values()))) for pair in pairs]}
+
+
+def _outcome(record):
+    preference = None if record is None else record["preference"]
+    if preference is None or preference != preference:
+        return None, "alpaca-eval found no preference"
+    return (0.5 if preference in (0, 1.5) else 2.0 - preference), ""
+
+
+def make_judge(judge) -> Judge:
+    """Return the judge that `judge` names.
+
+    Parameters
+    ----------
+    judge : str, callable or Judge
+        ``"length"``, ``"random"``, ``"alpaca_eval:NAME"``, a function (see `FunctionJudge`) or a judge.
+
+    Examples
+    --------
+    >>> make_judge("length").name
+    'length'
+    """
+    if isinstance(judge, Judge):
+        return judge
+    if judge == "length":
+        return FunctionJudge(prefer_longer_output, name="length")
+    if judge == "random":
+        return RandomJudge()
+    if isinstance(judge, str) and judge.startswith("alpaca_eval:"):
+        return AlpacaEvalJudge(judge.removeprefix("alpaca_eval:"))
+    if callable(judge):
+        return FunctionJudge(judge)
+    raise ValueError(
+        f"judge: found {judge!r}, expected 'length', 'random', 'alpaca_eval:NAME', a function or a Judge"
+    )

@@ -1,0 +1,1 @@
+"""What output length does to judgements."""

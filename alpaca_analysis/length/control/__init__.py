@@ -1,0 +1,1 @@
+"""Win rates at equal length: fits, difficulties, specifications, transfer."""

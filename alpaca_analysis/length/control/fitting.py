@@ -1,0 +1,363 @@
+"""The length-controlled win rate: from published coefficients, or fitted with honest errors.
+
+Per model, a logistic regression of the outcome on [tanh(D/s), difficulty, 1] with coefficients
+(phi, psi, theta), where D = length_reference - length_model in characters and s its standard deviation
+(ddof = 1) over all of the model's rows. The length-controlled (LC) win rate is the mean over
+instructions of sigmoid(theta + psi difficulty): the win rate had both outputs been equally long. The
+higher the "difficulty", the more often models win.
+
+References
+----------
+Dubois, Y., Galambosi, B., Liang, P., Hashimoto, T. B. (2024). Length-controlled AlpacaEval: a simple
+way to debias automatic evaluators. arXiv:2404.04475.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
+from alpaca_analysis.foundations.options import check_options
+from alpaca_analysis.inference import logistic as _logistic
+from alpaca_analysis.inference import results
+from alpaca_analysis.length.control import one_model as _length_fit
+from alpaca_analysis.length.control.difficulty import difficulty_of
+from alpaca_analysis.length.control.result import LengthControl, mean_sigmoid
+from alpaca_analysis.length.scales import length_feature
+from alpaca_analysis.sources.catalogue import load
+from alpaca_analysis.table.checks import check
+
+PUBLISHED_JUDGE = "weighted_alpaca_eval_gpt4_turbo"
+PUBLISHED_REFERENCE = "gpt4_1106_preview"
+COLUMNS = (
+    "model",
+    "win_rate",
+    "lc_win_rate",
+    "standard_error",
+    "ci_low",
+    "ci_high",
+    "phi",
+    "psi",
+    "theta",
+    "note",
+)
+BASELINE_WEIGHT = 0.1
+METHODS = ("sandwich", "bca", "percentile")
+
+
+def fit_length_control(
+    table: pd.DataFrame,
+    *,
+    difficulty="published",
+    baselines: str | None = "auto",
+    feature: str = "tanh",
+    penalty: float = 0.0,
+    method: str = "sandwich",
+    confidence_level: float = 0.95,
+    n_resamples: int = 1000,
+    rng=0,
+) -> LengthControl:
+    """Fit length-controlled win rates with errors that include the fit.
+
+    Per model a logistic regression of the outcome on [length feature, difficulty, 1]; the LC win rate is
+    the mean over all of the model's rows, unjudged ones included, of the prediction at equal length.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Judgements with lengths, of models against one reference by one annotator. Rows may also be cells
+        without instruction ids: then ``length_feature`` (tanh(D/s)), ``difficulty`` and ``n`` are taken
+        from the table.
+    difficulty : {"published", "joint"}, None or Series
+        "published": AlpacaEval's, as rebuilt by `rebuild_difficulty`, for its 805 instructions.
+        "joint": estimated from the table itself by marginal likelihood, with mean 0, sd 1 and a positive
+        sum of psi; warns below 20 models, and takes no baselines, penalty or other method. None: no such
+        term. A Series gives it by ``instruction_id``.
+    baselines : {"auto", "published", None}
+        Whether AlpacaEval's two gamed baselines (2 x 805 pseudo-judgements, weight 0.1, without the
+        constant) take part in each fit. "auto": with difficulty "published" only.
+    feature : {"tanh", "clip", "log_ratio"}
+        How length enters; see `alpaca_analysis.length.scales.length_feature`.
+    penalty : float
+        Strength of an L1 penalty, the inverse of the C of scikit-learn; 0 for none. Errors then hold for
+        the terms it keeps.
+    method : {"sandwich", "bca", "percentile"}
+        Interval: M-estimation with leverage-corrected (HC3) residuals on the logit scale; or a bootstrap
+        over instructions that refits each resample, length features and baselines as they are.
+    confidence_level : float
+        Coverage in (0, 1).
+    n_resamples : int
+        Bootstrap resamples; ignored by "sandwich".
+    rng : int, Generator or SeedSequence
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    LengthControl
+        ``.to_frame()`` has ``model``, ``win_rate`` (raw), ``lc_win_rate``, ``standard_error``, ``ci_low``,
+        ``ci_high``, ``phi``, ``psi``, ``theta``, ``note`` and ``near_equal`` (share of instructions with
+        |D/s| <= 0.25), fractions, best first; ``.win_rate(a, b)`` compares any two.
+
+    Raises
+    ------
+    AnnotationError
+        Several references or annotators, no lengths, or an instruction whose difficulty is unknown.
+    ValueError
+        Difficulty "joint" with options that it does not take.
+
+    Warns
+    -----
+    UserWarning
+        Difficulty "joint" with fewer than 20 models.
+    UndefinedWarning
+        Where a value, an error or an interval is not defined.
+
+    Notes
+    -----
+    The error is conditional on the difficulties, on s and on the baselines. Baselines pull phi towards their
+    own: errors are smaller with them than without, and what they pull is bias that no interval here
+    shows (see `specification_curve`). AlpacaEval's own ``lc_standard_error`` is the
+    standard error of the mean prediction and leaves the fit out. Where a model always wins, or its
+    lengths and wins separate, no finite maximum exists: a log-F(1, 1) prior on each coefficient then
+    gives a finite value and ``note`` says so; refits of resamples would show that prior alone, so a
+    bootstrap leaves the error NaN. Where length is collinear with the other terms (all differences are
+    one and the same, but not 0) nothing says what happens at equal length, and the value is NaN.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> table = pd.DataFrame({"model": "m", "length_model": rng.integers(100, 1500, 400),
+    ...                       "length_reference": rng.integers(100, 900, 400)})
+    >>> longer, coin = table["length_model"] > table["length_reference"], rng.random(400)
+    >>> table["outcome"] = longer.where(coin < 0.5, coin < 0.75).astype(float)
+    >>> result = fit_length_control(table, difficulty=None).to_frame()
+    >>> result[["model", "win_rate", "lc_win_rate", "standard_error"]].round(3)
+      model  win_rate  lc_win_rate  standard_error
+    0     m     0.652        0.538            0.03
+    """
+    check_options(confidence_level, n_resamples)
+    _check_options(baselines, method, penalty)
+    joint = isinstance(difficulty, str) and difficulty == "joint"
+    if joint:
+        _refuse_with_joint(baselines, method, penalty)
+    table = _prepared(table, feature)
+    if joint:
+        from alpaca_analysis.length.control.joint import fit_joint
+
+        return fit_joint(table, confidence_level=confidence_level, settings=_settings(table))
+    if difficulty is not None:
+        table = table.assign(d=difficulty_of(table, difficulty))
+    if baselines == "auto":
+        baselines = "published" if isinstance(difficulty, str) else None
+    fixed = None if baselines is None else _baselines(difficulty, feature)
+    rows, n_units = model_rows(table, feature)
+    frame, resamples = _estimates(rows, n_units, fixed, penalty, method, confidence_level, n_resamples, rng)
+    settings = _settings(table) | {
+        "difficulty": difficulty if isinstance(difficulty, str) or difficulty is None else "given",
+        "baselines": baselines,
+        "feature": feature,
+        "penalty": penalty,
+        "method": method,
+        "confidence_level": confidence_level,
+        "unit": results.unit_of(table["instruction_id"].notna().any()),
+        "n_resamples": None if method == "sandwich" else n_resamples,
+        "seed": None if method == "sandwich" else results.seed_of(rng),
+    }
+    _warn_undefined(frame)
+    d = table["d"].to_numpy() if "d" in table else np.zeros(len(table))
+    points, code = np.unique(d, return_inverse=True)
+    weight = np.bincount(code, table["n"])
+    return LengthControl(frame, points, weight / weight.sum(), settings, resamples)
+
+
+def _check_options(baselines, method, penalty):
+    if baselines not in ("auto", "published", None):
+        raise ValueError(f"baselines: found {baselines!r}, expected 'auto', 'published' or None")
+    if method not in METHODS:
+        raise ValueError(f"method: found {method!r}, expected one of {', '.join(METHODS)}")
+    if not penalty >= 0:
+        raise ValueError(f"penalty: found {penalty!r}, expected a number >= 0")
+    if penalty > 0 and method != "sandwich":
+        raise ValueError("penalty: refits are not penalised; use method='sandwich'")
+
+
+def _refuse_with_joint(baselines, method, penalty):
+    """Raise where an option is given that the joint fit has no use for."""
+    given = {
+        "baselines": baselines not in ("auto", None),
+        "method": method != "sandwich",
+        "penalty": penalty > 0,
+    }
+    if any(given.values()):
+        names = ", ".join(name for name, is_given in given.items() if is_given)
+        raise ValueError(f"difficulty: 'joint' has a fit and an error of its own, which take no {names}")
+
+
+def _prepared(table, feature):
+    """Return the checked table with the length feature in column ``x``."""
+    table = check(table)
+    table.attrs = {}  # pandas copies them at every step
+    for column in ("reference", "annotator"):
+        names = table[column].unique()
+        if len(names) > 1:
+            found = ", ".join(sorted(map(str, names))[:4])
+            raise AnnotationError(f"one {column}; select one", column=column, found=found)
+    identified = table["instruction_id"].notna()
+    if identified.any() and not identified.all():
+        row = int(np.flatnonzero(~identified)[0])
+        raise AnnotationError("instruction ids on all rows or on none", row=row, column="instruction_id")
+    table = table.assign(x=length_feature(table, kind=feature))
+    usable = (table["x"].notna() & table["outcome"].notna()).groupby(table["model"], observed=True).any()
+    if not usable.all():
+        found = f"no judged row with lengths of {usable.index[~usable][0]!r}"
+        raise AnnotationError("outcomes and lengths of both outputs", column="length_model", found=found)
+    return table
+
+
+def _baselines(difficulty, feature):
+    """Return the pseudo-judgements of AlpacaEval's two gamed baselines."""
+    pairs, x = _baseline_lengths(feature)
+    d = difficulty_of(pairs, difficulty if isinstance(difficulty, pd.Series) else "published")
+    y = expit(pairs["theta"] + pairs["phi"] * pairs["tanh"] + pairs["psi"] * d).to_numpy()
+    X = _length_fit.design(x, None if difficulty is None else d, constant=0.0)
+    return _logistic.Fixed(X, y, np.full(len(y), BASELINE_WEIGHT))
+
+
+@cache
+def _baseline_lengths(feature):
+    pairs = load("length_control_baselines").assign(n=1)
+    b = load("length_control_coefficients").set_index("model").set_axis(["phi", "psi", "theta"], axis=1)
+    pairs[b.columns] = b.loc[pairs["model"]].to_numpy()
+    return pairs.assign(tanh=length_feature(pairs)), length_feature(pairs, kind=feature).to_numpy()
+
+
+def model_rows(table: pd.DataFrame, feature: str = "tanh") -> tuple[list[_length_fit.Rows], int]:
+    """Return each model's arrays, and the number of instructions in all."""
+    codes, ids = pd.factorize(table["instruction_id"], sort=True)  # the order of rows moves no resample
+    near = {"tanh": np.tanh(_length_fit.NEAR), "clip": _length_fit.NEAR}.get(feature)
+    x, y, n = (table[c].to_numpy(float) for c in ("x", "outcome", "n"))
+    d = table["d"].to_numpy() if "d" in table else None
+    out = []
+    for model, members in sorted(table.groupby("model", observed=True).indices.items()):
+        k = np.asarray(members)
+        if not len(ids):
+            k = k[np.lexsort((n[k], y[k], x[k], *([] if d is None else [d[k]])))]
+        judged, known = ~(np.isnan(x[k]) | np.isnan(y[k])), ~np.isnan(x[k])
+        same = bool((x[k][judged] == 0).all() and (y[k][judged] == 0.5).all())
+        out.append(
+            _length_fit.Rows(
+                str(model),
+                np.nan_to_num(x[k]),
+                None if d is None else d[k],
+                np.nan_to_num(y[k]),
+                n[k],
+                judged,
+                codes[k] if len(ids) else None,
+                float((n[k] * (np.abs(x[k]) <= near)).sum() / n[k][known].sum()) if near else np.nan,
+                same or model == table["reference"].iloc[k[0]],
+            )
+        )
+    return out, len(ids)
+
+
+def _estimates(all_rows, n_units, fixed, penalty, method, confidence_level, n_resamples, rng):
+    """Return the result's frame, and the refits of a bootstrap."""
+    found = _length_fit.estimates(
+        all_rows, fixed, penalty=penalty, method=method, confidence_level=confidence_level
+    )
+    records = []
+    for rows, estimate in zip(all_rows, found, strict=True):
+        raw = np.average(rows.y[rows.judged], weights=rows.n[rows.judged])
+        records.append({"model": rows.model, "win_rate": raw, **estimate.record, "near_equal": rows.near})
+    resamples = None
+    if method != "sandwich":
+        drawn = _length_fit.resample(all_rows, found, fixed, n_units, n_resamples=n_resamples, rng=rng)
+        for k, (rows, estimate) in enumerate(zip(all_rows, found, strict=True)):
+            if estimate.resampled:
+                records[k] |= _length_fit.bootstrap_interval(
+                    rows, estimate, drawn[:, k], method, confidence_level
+                )
+        resamples = pd.DataFrame(drawn, columns=[rows.model for rows in all_rows])
+    frame = pd.DataFrame(records).sort_values(
+        ["lc_win_rate", "model"], ascending=[False, True], ignore_index=True
+    )
+    return frame[[*COLUMNS, "near_equal"]], resamples
+
+
+def _warn_undefined(frame):
+    undefined = frame[frame["ci_low"].isna()]
+    if len(undefined):
+        names = ", ".join(undefined["model"].head(3))
+        more = f" and {len(undefined) - 3} more" if len(undefined) > 3 else ""
+        warnings.warn(f"{names}{more}: {undefined['note'].iloc[0]}", UndefinedWarning, stacklevel=3)
+
+
+def _settings(table):
+    names = {c: table[c].iloc[0] for c in ("reference", "annotator")}
+    return {k: None if pd.isna(v) else str(v) for k, v in names.items()}
+
+
+def published_length_control() -> LengthControl:
+    """Return the length-controlled win rates that AlpacaEval's published coefficients imply, offline.
+
+    AlpacaEval publishes three coefficients a model, fitted against ``gpt4_1106_preview`` with the judge
+    ``weighted_alpaca_eval_gpt4_turbo``. With the distribution of difficulties over its 805
+    instructions they give the LC win rate of any model against any other. That distribution enters
+    as eight weighted atoms, fitted to the published LC win rates of 100 models; they are a quadrature,
+    not difficulties of instructions. ``.settings`` states the error on the 98 models left out of the fit.
+
+    Returns
+    -------
+    LengthControl
+        198 models and the reference. ``win_rate`` is the published raw win rate, ``lc_win_rate``
+        what the coefficients imply. Errors are NaN: coefficients are published without.
+
+    Notes
+    -----
+    Any model against any other assumes that preferences are transitive on the logit scale, and speaks of
+    this judge only. The publisher's placeholder row ``example`` is left out.
+
+    Examples
+    --------
+    >>> published = published_length_control()
+    >>> round(published.win_rate("xwinlm-70b-v0.1", "gpt4"), 4)
+    0.2726
+    >>> published.win_rate("gpt4", "gpt4")
+    0.5
+    """
+    atoms = load("difficulty_quadrature")
+    difficulty, weight = atoms["difficulty"].to_numpy(), atoms["weight"].to_numpy()
+    coefficients = load("length_control_coefficients").set_index("model").drop(index="example")
+    coefficients.columns = ["phi", "psi", "theta"]
+    board = load("alpaca_eval_v2_leaderboard").set_index("model")
+    models = coefficients.reset_index()
+    models["win_rate"] = board["win_rate"].reindex(models["model"]).to_numpy() / 100
+    models["lc_win_rate"] = mean_sigmoid(models["theta"], models["psi"], difficulty, weight)
+    models["standard_error"] = models["ci_low"] = models["ci_high"] = np.nan
+    models["note"] = "error undefined: coefficients are published without errors"
+    reference = models["model"] == PUBLISHED_REFERENCE
+    models.loc[reference, ["lc_win_rate", "ci_low", "ci_high"]] = 0.5
+    models.loc[reference, "standard_error"] = 0.0
+    models.loc[reference, "note"] = "the reference against itself: 0.5 by definition"
+    models = models.sort_values(["lc_win_rate", "model"], ascending=[False, True], ignore_index=True)
+    return LengthControl(models[list(COLUMNS)], difficulty, weight, _published_settings())
+
+
+def _published_settings():
+    check = load("difficulty_quadrature_check")
+    held_out = 100 * (check["predicted"] - check["published"]).abs()[check["role"] == "held out"]
+    return {
+        "reference": PUBLISHED_REFERENCE,
+        "annotator": PUBLISHED_JUDGE,
+        "method": "published coefficients over eight weighted atoms in place of 805 difficulties",
+        "n_held_out": len(held_out),
+        "held_out_median_points": float(f"{held_out.median():.2g}"),
+        "held_out_p95_points": float(f"{held_out.quantile(0.95):.2g}"),
+        "held_out_max_points": float(f"{held_out.max():.2g}"),
+        "assumes": "transitive preferences; this judge",
+    }

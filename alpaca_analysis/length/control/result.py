@@ -1,0 +1,103 @@
+"""What a length-control analysis returns: coefficients, win rates, and any model against any other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from alpaca_analysis.table.groups import select_models
+
+
+@dataclass(frozen=True, repr=False)
+class LengthControl:
+    """Length-controlled win rates of several models against one reference.
+
+    Attributes
+    ----------
+    models : DataFrame
+        What `to_frame` returns: one row a model, best first.
+    difficulty, weight : ndarray of shape (n_points,)
+        The distribution of difficulties over which `win_rate` averages; weights sum to 1.
+    settings : mapping
+        Judge, reference, specification, method, and what is known of the error.
+    resamples : DataFrame, optional
+        Length-controlled win rates refitted on each bootstrap resample, one column a model; each row
+        drew the same instructions for all models.
+    """
+
+    models: pd.DataFrame
+    difficulty: np.ndarray
+    weight: np.ndarray
+    settings: Mapping = field(default_factory=dict)
+    resamples: pd.DataFrame | None = None
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a model with win rates as fractions, best length-controlled win rate first."""
+        frame = self.models.copy()
+        frame.attrs = dict(self.settings)
+        return frame
+
+    def win_rate(self, a: str, b: str) -> float:
+        """Return the length-controlled win rate of model `a` against model `b`, a fraction.
+
+        It is the mean over difficulties of sigmoid((theta_a - theta_b) + (psi_a - psi_b) difficulty):
+        what the two models' coefficients against their common reference imply of each other if
+        preferences are transitive on the logit scale. Nobody judged the pair itself.
+
+        Parameters
+        ----------
+        a, b : str
+            Names in the ``model`` column. The reference is one of them.
+
+        Returns
+        -------
+        float
+            In [0, 1]; 0.5 for a model against itself, and win_rate(a, b) + win_rate(b, a) = 1.
+
+        Raises
+        ------
+        AnnotationError
+            An unknown model.
+        """
+        theta, psi = np.subtract(self._coefficients(a), self._coefficients(b))
+        # sigmoid(x) = (1 + tanh(x/2)) / 2, whose odd part makes the two directions sum to 1 exactly
+        return float(0.5 + np.tanh((theta + psi * self.difficulty) / 2) @ self.weight / 2)
+
+    def _coefficients(self, model):
+        """Return theta and psi; the reference's are 0."""
+        if model == self.settings.get("reference"):
+            return 0.0, 0.0
+        place = np.flatnonzero(self.models["model"].to_numpy() == model)
+        if len(place) == 0:
+            select_models(self.models, [model], source="length control")
+        return tuple(self.models[c].to_numpy()[place[0]] for c in ("theta", "psi"))
+
+    def __repr__(self):
+        lines = [f"Length-controlled win rates of {len(self.models)} models"]
+        lines += [f"  {key}: {value}" for key, value in self.settings.items() if value is not None]
+        return "\n".join([*lines, self._shown(8).to_string(index=False)])
+
+    def _repr_html_(self):
+        from html import escape
+
+        head = "; ".join(f"{k}: {v}" for k, v in self.settings.items() if v is not None)
+        return f"<p>{escape(head)}</p>" + self._shown(20).to_html(index=False, border=0)
+
+    def _shown(self, rows):
+        """Return the first rows as a person reads them: percent, one digit more than the error's first."""
+        shown = self.models.head(rows).copy()
+        for column in ("win_rate", "lc_win_rate", "standard_error", "ci_low", "ci_high"):
+            shown[column] = [("" if np.isnan(v) else f"{100 * v:.2f}") for v in shown[column]]
+        for column in ("phi", "psi", "theta"):
+            shown[column] = [("" if np.isnan(v) else f"{v:.3f}") for v in shown[column]]
+        return shown.rename(columns={c: f"{c} (%)" for c in ("win_rate", "lc_win_rate")})
+
+
+def mean_sigmoid(theta, psi, difficulty, weight) -> np.ndarray:
+    """Return the weighted mean over difficulties of sigmoid(theta + psi difficulty) for each model."""
+    theta, psi = np.atleast_1d(theta)[:, None], np.atleast_1d(psi)[:, None]
+    return expit(theta + psi * difficulty) @ weight

@@ -1,0 +1,1 @@
+"""People and judges: votes, agreement, reliability, calibration with human labels."""

@@ -1,0 +1,391 @@
+"""Human win rates from many judge verdicts and a few human ones: prediction-powered inference."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from alpaca_analysis.foundations import options
+from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
+from alpaca_analysis.inference import coverage_notes as few_units
+from alpaca_analysis.inference import ratios, results
+from alpaca_analysis.people import votes
+from alpaca_analysis.table.checks import check
+from alpaca_analysis.table.groups import refuse_mixed
+
+UNLABELLED = "undefined: no judged pair with a label"
+# With fewer labels of the rarer kind the interval covered 58 to 92 % for 95 % in simulation.
+FEW_LABELS = 5
+
+
+def calibrated_win_rate(
+    table: pd.DataFrame,
+    humans: pd.DataFrame,
+    *,
+    by: str | Sequence[str] = "model",
+    weight: float | None = None,
+    confidence_level: float = 0.95,
+    on: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    r"""Estimate the win rate that people would give from a judge's verdicts and a few human ones.
+
+    With f the judge's outcome and y the people's mean outcome on a pair, a draw counting half, the
+    prediction-powered estimate is
+
+        theta = lambda mean_unlabelled(f) + mean_labelled(y - lambda f).
+
+    It is right on average whatever the judge is worth, as long as the labelled pairs are a random part
+    of all; the better the judge predicts people, the smaller its error. The lambda of least variance is
+    estimated (power tuning); 0 ignores the judge, 1 trusts it fully.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Judgements by one judge of all pairs.
+    humans : DataFrame
+        Judgements by one or more people of some of the pairs, matched as for `human_agreement`.
+    by : str or sequence of str
+        Columns of `table` that make a group; each group gets one estimate, NaN where nobody labelled
+        any of it.
+    weight : float, optional
+        A lambda in [0, 1] chosen beforehand; by default the one of least variance.
+    confidence_level : float
+        Coverage in (0, 1) of the interval: Student's t on the error clustered by instruction, with one
+        degree of freedom less than there are instructions with labels.
+    on : sequence of str, optional
+        As for `human_agreement`.
+
+    Returns
+    -------
+    DataFrame
+        `by` columns, ``win_rate``, ``standard_error``, ``ci_low``, ``ci_high``, ``weight`` (lambda),
+        ``judge_win_rate`` (over all pairs), ``human_win_rate`` and ``human_standard_error`` (labelled
+        pairs alone), ``n_labelled``, ``n_judged`` (with or without a label), ``n_unjudged`` (labelled
+        pairs that the judge did not judge, left out), ``note`` (why an entry is NaN, or the interval
+        approximate: people's labels are nearly all of one kind, or few units carry it); best first,
+        fractions.
+
+    Raises
+    ------
+    AnnotationError
+        Several judges or references in a group, or no labelled pair at all.
+
+    Warns
+    -----
+    UndefinedWarning
+        A group with fewer than two labelled instructions, or whose labels are all equal.
+
+    References
+    ----------
+    Angelopoulos, A. N., Bates, S., Fannjiang, C., Jordan, M. I., Zrnic, T. (2023). Prediction-powered
+    inference. Science 382; Angelopoulos, A. N., Duchi, J. C., Zrnic, T. (2023). PPI++, arXiv:2311.01453,
+    for the tuned lambda. Errors here are clustered, so that lambda is, too.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> rng = np.random.default_rng(0)
+    >>> people = (rng.random(400) < 0.6).astype(float)
+    >>> judge = np.where(rng.random(400) < 0.8, people, 1 - people)
+    >>> rows = pd.DataFrame({"instruction_id": np.arange(400).astype(str), "model": "m",
+    ...                      "reference": "r"})
+    >>> found = calibrated_win_rate(rows.assign(annotator="judge", outcome=judge),
+    ...                             rows.assign(annotator="p", outcome=people).head(100))
+    >>> found[["win_rate", "standard_error", "weight", "human_standard_error"]].round(3)
+       win_rate  standard_error  weight  human_standard_error
+    0     0.534           0.042   0.482                  0.05
+    """
+    options.check_options(confidence_level)
+    by = [by] if isinstance(by, str) else list(by)
+    if weight is not None and not 0 <= weight <= 1:
+        raise ValueError(f"weight: found {weight!r}, expected a number in [0, 1] or None")
+    found, pilots = _pilots(table, humans, by, on)
+    rows = [
+        dict(zip(by, key, strict=True)) | pilot.estimate(weight, confidence_level) for key, pilot in pilots
+    ]
+    result = pd.DataFrame(rows).sort_values(
+        ["win_rate", *by], ascending=[False] + [True] * len(by), kind="stable", ignore_index=True
+    )
+    result.attrs = results.settings(
+        method="prediction-powered, t", unit=found["unit"], confidence_level=confidence_level
+    ) | {"weight": "least variance" if weight is None else weight, "on": found["on"]}
+    _warn(result, result["ci_low"].isna(), by)
+    return result
+
+
+def _warn(result, undefined, by):
+    groups = result.loc[undefined, [*by, "note"]].drop_duplicates()
+    if len(groups):
+        name = "/".join(map(str, groups[by].iloc[0]))
+        more = f" (and {len(groups) - 1} more)" if len(groups) > 1 else ""
+        warnings.warn(f"{name}: {groups['note'].iloc[0]}{more}", UndefinedWarning, stacklevel=3)
+
+
+def label_budget(
+    table: pd.DataFrame,
+    humans: pd.DataFrame,
+    *,
+    by: str | Sequence[str] = "model",
+    n_labels: Sequence[int] | None = None,
+    n_judged: int | None = None,
+    confidence_level: float = 0.95,
+    on: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Plan how many human labels buy which interval of a calibrated win rate.
+
+    From the labels at hand come the variance of one label and its correlation r with the judge, both
+    clustered by instruction. With n labels among N judged pairs and the best lambda the variance is
+
+        (s^2 / n) (1 - r^2 (1 - n / N)),
+
+    against s^2 / n from people alone.
+
+    Parameters
+    ----------
+    table, humans, by, on
+        As for `calibrated_win_rate`; the labels at hand serve as pilot.
+    n_labels : sequence of int, optional
+        Numbers of labelled pairs; by default 25, 50, 100, ... up to `n_judged`.
+    n_judged : int, optional
+        Pairs that the judge will have judged; by default those in `table`.
+    confidence_level : float
+        Of the interval whose half-width is given (normal quantile).
+
+    Returns
+    -------
+    DataFrame
+        `by` columns, ``n_labels``, ``standard_error`` and ``half_width`` with the judge's help,
+        ``human_standard_error`` and ``human_half_width`` without, ``equivalent_labels`` (how many labels
+        alone would do the same), ``correlation`` (r), ``n_pilot`` (labels at hand), ``note`` (why a group
+        has NaN: too few labels, or all equal; r below 0 gives no help). They are estimates: a pilot of 50
+        labels knows r to about 0.1.
+
+    Raises
+    ------
+    AnnotationError
+        More labels than judged pairs, or no labelled pair at all.
+
+    Warns
+    -----
+    UndefinedWarning
+        A group with fewer than two labelled instructions, or whose labels are all equal.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> rng = np.random.default_rng(0)
+    >>> people = (rng.random(400) < 0.6).astype(float)
+    >>> judge = np.where(rng.random(400) < 0.9, people, 1 - people)
+    >>> rows = pd.DataFrame({"instruction_id": np.arange(400).astype(str), "model": "m",
+    ...                      "reference": "r"})
+    >>> plan = label_budget(rows.assign(annotator="judge", outcome=judge),
+    ...                     rows.assign(annotator="p", outcome=people).head(100), n_labels=[100, 200])
+    >>> plan[["n_labels", "half_width", "human_half_width", "equivalent_labels"]].round(3)
+       n_labels  half_width  human_half_width  equivalent_labels
+    0       100       0.068             0.098            212.679
+    1       200       0.056             0.070            309.217
+    """
+    options.check_options(confidence_level)
+    by = [by] if isinstance(by, str) else list(by)
+    z, parts = stats.norm.ppf((1 + confidence_level) / 2), []
+    found, pilots = _pilots(table, humans, by, on)
+    for key, pilot in pilots:
+        judged = pilot.n_judged if n_judged is None else n_judged
+        wanted = _default_labels(judged) if n_labels is None else np.asarray(list(n_labels))
+        if (wanted > judged).any() or (wanted < 1).any():
+            expected = f"from 1 to {judged} labels, as many as pairs are judged"
+            raise AnnotationError(expected, column="n_labels", found=wanted.tolist())
+        variance, r, note = pilot.label_variance()
+        alone = np.sqrt(variance / wanted)
+        # A judge that contradicts people gets no weight, see `calibrated_win_rate`.
+        helped = alone * np.sqrt(1 - np.nan_to_num(max(r, 0.0)) ** 2 * (1 - wanted / judged))
+        parts.append(
+            pd.DataFrame(
+                {
+                    **dict(zip(by, key, strict=True)),
+                    "n_labels": wanted,
+                    "standard_error": helped,
+                    "half_width": z * helped,
+                    "human_standard_error": alone,
+                    "human_half_width": z * alone,
+                    "equivalent_labels": wanted * alone**2 / np.where(helped > 0, helped**2, np.nan),
+                    "correlation": r,
+                    "n_pilot": pilot.n_labelled,
+                    "note": note,
+                }
+            )
+        )
+    result = pd.concat(parts, ignore_index=True)
+    result.attrs = results.settings(
+        method="prediction-powered, normal quantile", unit=found["unit"], confidence_level=confidence_level
+    ) | {"weight": "least variance", "on": found["on"]}
+    _warn(result, result["half_width"].isna(), by)
+    return result
+
+
+def _default_labels(judged):
+    grid = [n for n in 25 * 2 ** np.arange(12) if n < judged]
+    return np.array([*grid, judged])
+
+
+@dataclass(frozen=True)
+class _Pilot:
+    """Sums of one group: columns are people where labelled, judge where labelled, judge where not."""
+
+    units: ratios.Units
+    judge: float
+    n_labelled: int
+    n_judged: int
+    n_unjudged: int
+
+    @property
+    def labelled(self) -> np.ndarray:
+        return self.units.m[:, 0] > 0
+
+    def covariance(self) -> np.ndarray:
+        """Return the covariance of mean y, and of the judge's mean on other pairs less on labelled ones."""
+        shares = ratios.influence(self.units)
+        pair = np.column_stack([shares[:, 0], np.nan_to_num(shares[:, 2]) - shares[:, 1]])
+        return ratios.covariance(pair, self.units.counts, self.labelled.astype(np.int64))
+
+    def label_variance(self) -> tuple[float, float, str]:
+        """Return the variance of one label, its correlation with the judge, clustered, and a note."""
+        if not self.n_labelled:
+            return np.nan, np.nan, UNLABELLED
+        inside = self.labelled
+        if self.units.counts[inside].sum() < 2:
+            return np.nan, np.nan, "undefined: fewer than two instructions with labels"
+        shares = ratios.influence(self.units)[inside][:, :2]
+        spread = ratios.covariance(shares, self.units.counts[inside])
+        people, judge = np.diag(spread) > 1e-24
+        if not people:
+            return np.nan, np.nan, "undefined: all labels of the pilot are equal"
+        r = spread[0, 1] / np.sqrt(spread[0, 0] * spread[1, 1]) if judge else np.nan
+        note = (
+            "" if judge else "correlation undefined: the judge says the same of every labelled pair; no help"
+        )
+        if r < 0:
+            note = "the judge contradicts people: no help"
+        return float(spread[0, 0] * self.n_labelled), float(r), note
+
+    def few(self, weight, size) -> str:
+        """Return a note if the interval rests on few units, or on few labels of the rarer kind."""
+        shares = ratios.influence(self.units)
+        combined = shares[:, 0] + weight * (np.nan_to_num(shares[:, 2]) - shares[:, 1])
+        if note := few_units.of_shares(combined, self.units.counts, size):
+            return note
+        people = ratios.Units(self.units.y[:, :1], self.units.m[:, :1], self.units.multiplicity)
+        rarer = few_units.far_end(people)[0]
+        if rarer <= FEW_LABELS:
+            return f"interval approximate: about {rarer:.0f} labels of the rarer kind"
+        return ""
+
+    def estimate(self, weight, confidence_level) -> dict:
+        if not self.n_labelled:
+            return self._row(np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, UNLABELLED)
+        people, judge_labelled, judge_other = self.units.estimate
+        sizes = [int(self.units.counts[chosen].sum()) for chosen in (self.labelled, ~self.labelled)]
+        note, error, variance = "", np.nan, np.nan
+        if self.n_labelled == self.n_judged:
+            note, weight = "every judged pair has a label: the judge adds nothing", 0.0
+            variance, judge_other = ratios.standard_error(self.units)[0] ** 2, judge_labelled
+            human_error = np.sqrt(variance)
+        else:
+            spread = self.covariance() if sizes[0] > 1 else np.full((2, 2), np.nan)
+            if sizes[1] == 1:  # one instruction without labels cannot tell how instructions differ
+                spread = np.full((2, 2), np.nan)
+            if weight is None:
+                best = -spread[0, 1] / spread[1, 1] if spread[1, 1] > 0 else 0.0
+                weight = float(np.clip(best, 0, 1)) if not np.isnan(spread[0, 0]) else np.nan
+            variance = spread[0, 0] + 2 * weight * spread[0, 1] + weight**2 * spread[1, 1]
+            human_error = ratios.standard_error(self.units)[0]
+        error = float(np.sqrt(max(variance, 0))) if not np.isnan(variance) else np.nan
+        value = weight * (judge_other - judge_labelled) + people if not np.isnan(weight) else people
+        low = high = np.nan
+        if error > 1e-12:
+            half = stats.t.ppf((1 + confidence_level) / 2, sizes[0] - 1) * error
+            low, high = value - half, value + half
+            note = "; ".join(filter(None, (note, self.few(weight, sizes[0]))))
+        elif not np.isnan(error):
+            note = "interval undefined: all outcomes are equal"
+        else:
+            note = "error undefined: fewer than two instructions with labels, or one without"
+        return self._row(value, error, low, high, weight, people, human_error, note)
+
+    def _row(self, value, error, low, high, weight, people, human_error, note):
+        return {
+            "win_rate": float(value),
+            "standard_error": error,
+            "ci_low": float(low),
+            "ci_high": float(high),
+            "weight": weight,
+            "judge_win_rate": self.judge,
+            "human_win_rate": float(people),
+            "human_standard_error": float(human_error),
+            "n_labelled": self.n_labelled,
+            "n_judged": self.n_judged,
+            "n_unjudged": self.n_unjudged,
+            "note": note,
+        }
+
+
+def _pilots(table, humans, by, on):
+    """Return the settings of the match, and each group of `by` with what its estimate needs."""
+    table = check(table, source="table", require=by)
+    refuse_mixed(table, by)
+    matched = votes.match(table, humans, on=on, unvoted=True)
+    if len(matched.judges) > 1:
+        raise AnnotationError(
+            "one judge; call once for each", column="annotator", found=", ".join(matched.judges)
+        )
+    # A pair may be in several groups, and in some from the other side: the rows of the judge decide.
+    grouped = table.groupby(by, observed=True, dropna=False, sort=True)
+    known, n = table["outcome"].notna(), table["n"]
+    rows = pd.DataFrame(
+        {
+            "group": grouped.ngroup(),
+            "item": matched.place,
+            "turned": matched.turned,
+            "won": (table["outcome"] * n).where(known, 0.0),
+            "known": n.where(known, 0),
+        }
+    )
+    pairs = rows.groupby(["group", "item", "turned"], as_index=False).sum()
+    judge = (pairs["won"] / pairs["known"].where(pairs["known"] > 0)).to_numpy()
+    people = votes.mean_of_known(matched.voters.to_numpy())[pairs["item"]]
+    people = np.where(pairs["turned"], 1 - people, people)
+    if np.isnan(judge + people).all():
+        raise AnnotationError(
+            "a pair with a verdict of the judge and of a person, found none", source="humans"
+        )
+    items = matched.items.iloc[pairs["item"]]
+    members = pairs.groupby("group").indices
+    keys = grouped.size().reset_index()[by].itertuples(index=False, name=None)
+    pilots = [
+        (key, _pilot(items.iloc[members[k]], judge[members[k]], people[members[k]]))
+        for k, key in enumerate(keys)
+    ]
+    return {"unit": matched.unit, "on": list(matched.on)}, pilots
+
+
+def _pilot(items, judge, people):
+    judged, labelled, n = ~np.isnan(judge), ~np.isnan(people), items["n"].to_numpy()
+    columns = np.column_stack(
+        [
+            np.where(labelled, people, np.nan),
+            np.where(labelled, judge, np.nan),
+            np.where(labelled, np.nan, judge),
+        ]
+    )
+    return _Pilot(
+        votes.clustered(items[judged], columns[judged]),
+        float(judge[judged] @ n[judged] / n[judged].sum()) if judged.any() else np.nan,
+        int(n[judged & labelled].sum()),
+        int(n[judged].sum()),
+        int(n[labelled & ~judged].sum()),
+    )

@@ -1,0 +1,435 @@
+"""Results as people read them, in percent and with digits that follow from the error; and as files."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from alpaca_analysis.foundations.files import write_text
+from alpaca_analysis.present.rendering import ABSENT, Table, decimals, format_number, printable
+from alpaca_analysis.table.checks import columns_once, to_numeric
+
+# Estimates that standard_error, ci_low and ci_high may belong to: the first one present has them.
+ESTIMATES = (
+    "lc_win_rate",
+    "difference",
+    "recomputed",
+    "agreement",
+    "probability",
+    "statistic",
+    "estimate",
+    "win_rate",
+    "ceiling",
+)
+PERCENT = {
+    *("win_rate", "lc_win_rate", "discrete_win_rate", "difference", "recomputed", "agreement"),
+    *("probability", "chance", "bias", "variance", "low", "high", "share", "coverage", "power", "outcome"),
+    "minimum_detectable_difference",
+    *("same_length", "same_length_reference", "other_reference", "near_equal"),
+    *("ceiling", "agreement_a", "agreement_b", "advantage", "human_advantage", "winning_rate"),
+    *("advantage_probability", "judge_win_rate", "human_win_rate", "half_width", "human_half_width"),
+}
+LABELS = {
+    "ci": "interval",
+    "lc_win_rate": "length-controlled win rate",
+    "near_equal": "about equally long",
+    "n_draws": "draws",
+    "n_judged": "judged",
+    "n_losses": "losses",
+    "n_missing": "missing",
+    "n_not_text": "outputs that are no text",
+    "n_total": "judged",
+    "n_wins": "wins",
+    "other_reference": "reference outputs of another length than usual",
+    "phi": "length (phi)",
+    "psi": "difficulty (psi)",
+    "pvalue": "p",
+    "same_length": "outputs of the usual length",
+    "same_length_reference": "same, of the reference",
+    "standard_error": "standard error",
+    "theta": "strength (theta)",
+}
+RISKY = tuple("=+-@＝＋－＠")  # what a spreadsheet takes for the beginning of a formula
+
+
+def show(frame) -> Table:
+    """Return a result as a person reads it.
+
+    Fractions become percent, an estimate stands with its standard error, both to two significant
+    digits of the error, and the interval to as many decimals. Where there is no standard error, a
+    quarter of the interval's width stands in for it when digits are chosen. Notes get a column where
+    rows differ in them, and stand under the table where not. Published tables in percent, where a
+    win rate exceeds 1, stay as they are.
+
+    Parameters
+    ----------
+    frame : DataFrame or object with ``to_frame()``
+        A result.
+
+    Returns
+    -------
+    Table
+        Plain text when printed, HTML in Jupyter; ``to_latex()``, ``to_markdown()``, and ``cells``,
+        the text as a DataFrame.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import from_counts, win_rate
+    >>> table = from_counts({"model": ["gpt4"], "n_wins": [761], "n_losses": [32], "n_draws": [12]})
+    >>> print(show(win_rate(table, method="t")))
+    model  win rate (%)  95 % interval (%)  wins  draws  losses  judged  missing
+    gpt4   95.28 ± 0.72     93.87 to 96.69   761     12      32     805        0
+    Interval: t; unit: judgement (no instruction ids)
+    """
+    frame = _frame(frame)
+    columns_once(frame, source="show")
+    scale = 1.0 if _is_percent(frame) else 100.0
+    estimate = next((c for c in ESTIMATES if c in frame and pd.api.types.is_numeric_dtype(frame[c])), None)
+    if {"outcome", "ci_low"} <= set(frame.columns):  # a response to length: "difference" is in characters
+        estimate = "outcome"
+    places = _places(frame, estimate, scale if estimate in PERCENT else 1.0)
+    shared = _shared_note(frame)
+    columns: dict[str, list[str]] = {}
+    numeric: list[bool] = []
+    for name in frame.columns:
+        if name in ("ci_high", "standard_error") and estimate is not None:
+            continue
+        if name == "ci_low" and estimate is not None and frame[name].isna().all():
+            continue
+        if name == "note" and (shared is not None or not len(frame)):
+            continue
+        header, values, right = _column(frame, name, estimate, places, scale)
+        columns[header if header not in columns else str(name)] = values
+        numeric.append(right)
+    cells = pd.DataFrame(columns, index=range(len(frame)), dtype=object)
+    return Table(cells, tuple(numeric), _caption(frame.attrs, shared))
+
+
+def to_latex(frame, *, caption: str | None = None, label: str | None = None) -> str:
+    r"""Return a result as a LaTeX table (needs ``\usepackage{booktabs}``), as `show` reads it.
+
+    Parameters
+    ----------
+    frame : DataFrame or object with ``to_frame()``
+        A result.
+    caption, label : str, optional
+        With either, the table becomes a float.
+
+    Returns
+    -------
+    str
+        LaTeX; names are escaped. Letters beyond Latin need LuaLaTeX or XeLaTeX and a font that has them.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> print(to_latex(pd.DataFrame({"model": ["gpt4_0613"], "n_total": [805]})))
+    \begin{tabular}{lr}
+    \toprule
+    model & judged \\
+    \midrule
+    gpt4\_0613 & 805 \\
+    \bottomrule
+    \end{tabular}
+    """
+    return show(frame).to_latex(caption=caption, label=label)
+
+
+def to_markdown(frame) -> str:
+    r"""Return a result as a Markdown table, as `show` reads it.
+
+    Parameters
+    ----------
+    frame : DataFrame or object with ``to_frame()``
+        A result.
+
+    Returns
+    -------
+    str
+        Markdown; names are escaped.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> print(to_markdown(pd.DataFrame({"model": ["gpt4_0613"], "n_total": [805]})))
+    | model | judged |
+    | :--- | ---: |
+    | gpt4\_0613 | 805 |
+    """
+    return show(frame).to_markdown()
+
+
+def to_csv(frame, path=None) -> str | None:
+    """Return or write a result as CSV whose names no spreadsheet takes for a formula.
+
+    Numbers keep all their digits and their units. A text that begins with ``=``, ``+``, ``-`` or
+    ``@`` gets an apostrophe in front, which spreadsheets take as "this is text"; control characters
+    are shown as escapes, since CSV is also printed in terminals.
+
+    Parameters
+    ----------
+    frame : DataFrame or object with ``to_frame()``
+        A result; its index is left out if it is a plain count of rows.
+    path : path, optional
+        Where to write; without it the text is returned.
+
+    Returns
+    -------
+    str or None
+        The CSV, unless it was written.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> print(to_csv(pd.DataFrame({"model": ["=1+1"], "win_rate": [-0.5]})))
+    model,win_rate
+    '=1+1,-0.5
+    """
+    frame = _frame(frame)
+    safe = frame.copy()
+    for i, dtype in enumerate(frame.dtypes):
+        if not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype)):
+            safe.isetitem(i, frame.iloc[:, i].astype(object).map(_csv_cell))
+    safe.columns = pd.Index([_csv_cell(c) for c in frame.columns], name=frame.columns.name)
+    plain = isinstance(frame.index, pd.RangeIndex)
+    if not plain:
+        safe.index = frame.index.map(_csv_cell)
+    text = safe.to_csv(index=not plain, lineterminator="\n")
+    if path is None:
+        return text
+    write_text(path, text)
+    return None
+
+
+def save(frame, path) -> list[Path]:
+    """Write a result as CSV (all digits), LaTeX and Markdown (as `show` reads it).
+
+    Parameters
+    ----------
+    frame : DataFrame or object with ``to_frame()``
+        A result.
+    path : path
+        Without a suffix.
+
+    Returns
+    -------
+    list of Path
+        The files written; each is whole or absent.
+
+    Examples
+    --------
+    >>> import pandas as pd, tempfile
+    >>> files = save(pd.DataFrame({"model": ["gpt4"], "win_rate": [0.95]}), tempfile.mkdtemp() + "/rates")
+    >>> [file.name for file in files]
+    ['rates.csv', 'rates.tex', 'rates.md']
+    """
+    texts = {"csv": to_csv(frame) or "", "tex": to_latex(frame), "md": to_markdown(frame)}
+    return [write_text(f"{path}.{suffix}", text) for suffix, text in texts.items()]
+
+
+def to_leaderboard(
+    frame, path=None, *, length_control=None, avg_length: Mapping[str, float] | None = None, mode="community"
+) -> pd.DataFrame:
+    """Return, and write, win rates as an AlpacaEval leaderboard: its columns, in percent.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Result of `win_rate` by model: fractions.
+    path : path, optional
+        Where to write the CSV; ``alpaca_eval`` takes it as ``precomputed_leaderboard``.
+    length_control : DataFrame or object with ``to_frame()``, optional
+        ``model``, ``lc_win_rate`` and ``standard_error`` in fractions; they become
+        ``length_controlled_winrate`` and ``lc_standard_error``.
+    avg_length : mapping of str to float, optional
+        Mean output length in characters by model.
+    mode : {"minimal", "verified", "community"}
+        AlpacaEval's label for who vouches for the rows.
+
+    Returns
+    -------
+    DataFrame
+        Models as index; ``win_rate``, ``standard_error``, ``n_wins``, ``n_wins_base``, ``n_draws``,
+        ``n_total``, ``discrete_win_rate``, ``mode``, ``avg_length`` and, with length control,
+        ``length_controlled_winrate`` and ``lc_standard_error``. In the file, a name that a
+        spreadsheet would run as a formula begins with an apostrophe.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import from_counts, win_rate
+    >>> table = from_counts({"model": ["gpt4"], "n_wins": [761], "n_losses": [32], "n_draws": [12]})
+    >>> board = to_leaderboard(win_rate(table, method="t"))
+    >>> board[["win_rate", "n_wins", "n_wins_base"]].round(3)
+          win_rate  n_wins  n_wins_base
+    gpt4     95.28     761           32
+    """
+    frame = _frame(frame)
+    if mode not in ("minimal", "verified", "community"):
+        raise ValueError(f"mode: found {mode!r}, expected minimal, verified or community")
+    if _is_percent(frame):
+        raise ValueError("win_rate: found percent, expected fractions as `win_rate` returns them")
+    if frame["model"].duplicated().any():
+        twice = frame["model"][frame["model"].duplicated()].iloc[0]
+        raise ValueError(f"model: found {twice!r} twice, expected one row a model")
+    model = frame["model"].astype(str)
+    board = pd.DataFrame(
+        {
+            "win_rate": 100 * frame["win_rate"],
+            "standard_error": 100 * frame["standard_error"],
+            "n_wins": frame["n_wins"],
+            "n_wins_base": frame["n_losses"],
+            "n_draws": frame["n_draws"],
+            "n_total": frame["n_total"],
+            "discrete_win_rate": 100 * (frame["n_wins"] + frame["n_draws"] / 2) / frame["n_total"],
+            "mode": mode,
+            "avg_length": model.map(dict(avg_length or {})).astype(float),
+        }
+    ).set_axis(pd.Index(model.to_numpy(dtype=object)), axis="index")
+    if length_control is not None:
+        control = _frame(length_control).set_index("model")
+        control.index = control.index.astype(str)
+        board["length_controlled_winrate"] = 100 * control["lc_win_rate"].reindex(board.index)
+        board["lc_standard_error"] = 100 * control["standard_error"].reindex(board.index)
+    if path is not None:
+        to_csv(board, path)
+    return board
+
+
+def _frame(result) -> pd.DataFrame:
+    if isinstance(result, pd.DataFrame):
+        return result
+    if hasattr(result, "to_frame"):
+        return result.to_frame()
+    raise TypeError(f"found {type(result).__name__}, expected a DataFrame or an object with to_frame()")
+
+
+def _is_percent(frame):
+    """Tell whether the frame is a published one in percent: some win rate exceeds 1."""
+    rates = [c for c in frame if str(c).endswith("win_rate")]
+    return any(to_numeric(frame[c]).max() > 1 for c in rates)
+
+
+def _places(frame, estimate, scale):
+    """Return the decimals of each row's estimate."""
+    error = np.full(len(frame), np.nan)
+    if estimate is not None:
+        if "standard_error" in frame:
+            error = frame["standard_error"].to_numpy(dtype=float) * scale
+        if {"ci_low", "ci_high"} <= set(frame.columns):
+            quarter = (frame["ci_high"] - frame["ci_low"]).to_numpy(dtype=float) * scale / 4
+            error = np.where(np.isfinite(error) & (error > 0), error, quarter)
+    usual = decimals(np.nanmedian(error)) if np.isfinite(error).any() else 2
+    return [decimals(e, default=usual) for e in error]
+
+
+def _column(frame, name, estimate, places, scale):
+    """Return header, cells and whether the column holds numbers."""
+    values = frame[name]
+    if name == estimate:
+        return _estimate(frame, name, places, scale if name in PERCENT else 1.0)
+    if name == "ci_low" and estimate is not None and "ci_high" in frame:
+        factor = scale if estimate in PERCENT else 1.0
+        return _interval(frame, estimate, places, factor)
+    if pd.api.types.is_bool_dtype(values):
+        return _label(name), ["yes" if v else "no" for v in values], False
+    if pd.api.types.is_integer_dtype(values):
+        return _label(name), [ABSENT if pd.isna(v) else format_number(v, 0) for v in values], True
+    if pd.api.types.is_float_dtype(values):
+        length = name == "difference" and estimate == "outcome"
+        if (name in PERCENT or str(name).endswith("_rate")) and not length:
+            return f"{_label(name)} (%)", [format_number(v * scale, 2) for v in values], True
+        return _label(name), [_general(v, str(name).startswith("pvalue")) for v in values], True
+    right = name == "printed" or all(_missing(v) or isinstance(v, int | np.integer) for v in values)
+    return _label(name), [_text(v) for v in values], right
+
+
+def _text(value):
+    if isinstance(value, list | tuple):
+        few = ", ".join(map(_text, value[:4]))
+        return few + (f", … ({len(value)})" if len(value) > 4 else "")
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return format_number(value, 0)
+    if isinstance(value, float) and not _missing(value):
+        return f"{value:.6g}".replace("-", "−")
+    return "" if _missing(value) else printable(value)
+
+
+def _estimate(frame, name, places, factor):
+    errors = frame["standard_error"] if "standard_error" in frame else pd.Series(np.nan, index=frame.index)
+    cells = [
+        format_number(v * factor, p) + ("" if pd.isna(e) else f" ± {format_number(e * factor, p)}")
+        for v, e, p in zip(to_numeric(frame[name]), errors, places, strict=True)
+    ]
+    return f"{_label(name)}{_unit(name)}", cells, True
+
+
+def _interval(frame, estimate, places, factor):
+    level = frame.attrs.get("confidence_level")
+    header = f"{100 * level:g} % interval" if isinstance(level, int | float) else "interval"
+    cells = [
+        ABSENT
+        if pd.isna(low) or pd.isna(high)
+        else f"{format_number(low * factor, p)} to {format_number(high * factor, p)}"
+        for low, high, p in zip(frame["ci_low"], frame["ci_high"], places, strict=True)
+    ]
+    return header + _unit(estimate), cells, True
+
+
+def _unit(estimate):
+    if estimate not in PERCENT:
+        return ""
+    return " (points)" if estimate == "difference" else " (%)"
+
+
+def _label(name):
+    return LABELS.get(name, printable(name).replace("_", " "))
+
+
+def _general(value, is_probability):
+    if pd.isna(value):
+        return ABSENT
+    if is_probability and value < 0.001:
+        return "< 0.001"
+    if abs(value) >= 1000:
+        return format_number(value, 0)
+    return f"{value:.{2 if is_probability else 4}g}".replace("-", "−")
+
+
+def _missing(value):
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+
+
+def _shared_note(frame):
+    """Return the note that all rows have ("" for none), or None where they differ."""
+    if "note" not in frame or not len(frame):
+        return ""
+    notes = frame["note"].fillna("").astype(str).str.strip().unique()
+    return notes[0] if len(notes) == 1 else None
+
+
+def _caption(attrs, note):
+    parts = [
+        f"{label}: {printable(attrs[key])}"
+        for key, label in (("method", "Interval"), ("unit", "unit"), ("stratify", "stratified by"))
+        if attrs.get(key) is not None
+    ]
+    if isinstance(attrs.get("n_resamples"), int):
+        parts.append(f"{attrs['n_resamples']:,} resamples")
+    if attrs.get("seed") is not None:
+        parts.append(f"seed: {printable(attrs['seed'])}")
+    if note:
+        parts.append(printable(note))
+    return "; ".join(parts)
+
+
+def _csv_cell(value):
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    risky = text.lstrip()[:1] in RISKY and not re.fullmatch(r"[+-]\d+(\.\d+)?", text, re.ASCII)
+    return "'" + text if risky else text

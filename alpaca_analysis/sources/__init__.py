@@ -1,0 +1,1 @@
+"""What data there is: bundled tables, published files, and verified downloads."""

@@ -1,0 +1,318 @@
+"""What data there is and where it comes from: tables that travel with the package, and the door to the rest.
+
+Figures and counts lie in ``data/`` beside the package (inside it once installed). Rows, that is
+judgements with their instructions, are not ours to pass on: they come from the folder that the
+environment variable ``ALPACA_ANALYSIS_DATA`` names (a mirror, laid out as ``data/registry.csv``
+lists it), else from a cache that is filled by verified downloads from their publishers.
+
+``ALPACA_ANALYSIS_CACHE`` names another folder for the cache, ``ALPACA_ANALYSIS_URL`` another web
+address to download from, laid out as the mirror is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from alpaca_analysis.sources.downloads import (
+    CACHE,
+    MIRROR,
+    DataUnavailableError,
+    advice,
+    download_files,
+    inside,
+    status,
+)
+
+
+def data_folder() -> Path:
+    """Return the folder of bundled tables: inside the installed package, else beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "data", package.parent / "data"):
+        if (folder / "catalog.csv").is_file():
+            return folder
+    raise DataUnavailableError(
+        f"no bundled tables in {package / 'data'} or {package.parent / 'data'}: install the package again"
+    )
+
+
+@cache
+def _catalog() -> pd.DataFrame:
+    return pd.read_csv(data_folder() / "catalog.csv", dtype=str, keep_default_na=False).set_index("name")
+
+
+@cache
+def _registry() -> pd.DataFrame:
+    return pd.read_csv(data_folder() / "registry.csv", dtype={"bytes": "Int64"}).set_index("path")
+
+
+def registry() -> pd.DataFrame:
+    """Return every published file that the door knows.
+
+    Returns
+    -------
+    DataFrame
+        ``path`` in a mirror, ``url`` (at a fixed commit where the publisher has commits),
+        ``sha256`` and ``bytes`` (missing where not known beforehand), ``licence``.
+
+    Examples
+    --------
+    >>> registry().set_index("path").loc["pandalm/testset-v1.json", "bytes"].item()
+    937899
+    """
+    return _registry().reset_index()
+
+
+def catalog() -> pd.DataFrame:
+    """List the data that `load` knows by name.
+
+    Returns
+    -------
+    DataFrame
+        ``name``; ``what`` it is; ``kind`` (figures: published or derived numbers; counts: judgements
+        without their instructions; rows: judgements); ``files`` (bundled file, or pattern of
+        published files); ``n_files``; ``licence``; ``bytes`` (missing where unknown); ``available``
+        (bundled; mirror: in the folder named by ALPACA_ANALYSIS_DATA; cached: downloaded before;
+        download: from its publisher when loaded).
+
+    Examples
+    --------
+    >>> catalog().set_index("name").loc["xwin_claims", ["kind", "available"]].tolist()
+    ['figures', 'bundled']
+    """
+    rows = []
+    for name, entry in _catalog().iterrows():
+        bundled = entry["kind"] != "rows"
+        paths = [] if bundled else _paths(str(name))
+        if bundled:
+            size: float = inside(data_folder(), entry["files"]).stat().st_size
+        else:
+            size = _registry()["bytes"][paths].sum(skipna=False)
+        rows.append(
+            {
+                "name": name,
+                "what": entry["what"],
+                "kind": entry["kind"],
+                "files": entry["files"],
+                "n_files": 1 if bundled else len(paths),
+                "licence": entry["licence"],
+                "bytes": size,
+                "available": available(str(name)),
+            }
+        )
+    return pd.DataFrame(rows).astype({"bytes": "Int64"})
+
+
+def available(name: str) -> str:
+    """Say where data would come from: bundled, mirror, cached or download.
+
+    Parameters
+    ----------
+    name : str
+        As for `fetch`: a name of the catalogue, a path of the registry, or a pattern of such paths.
+
+    Returns
+    -------
+    str
+        The farthest place any of the files comes from: "download" if one has to be downloaded.
+
+    Examples
+    --------
+    >>> available("models")
+    'bundled'
+    """
+    if name in _catalog().index and _catalog().loc[name, "kind"] != "rows":
+        return "bundled"
+    found = {_where(path)[0] for path in _paths(name)}
+    return next(place for place in ("download", "cached", "mirror") if place in found)
+
+
+def load(name: str, *, download: bool = True) -> pd.DataFrame:
+    """Load one of the data sets that `catalog` lists.
+
+    Parameters
+    ----------
+    name : str
+        As in the catalogue.
+    download : bool
+        Whether rows that are in neither the mirror nor the cache may be downloaded.
+
+    Returns
+    -------
+    DataFrame
+        Figures as published, ``model`` first, win rates in percent; printed claims as text. Counts
+        and rows that state an outcome are the table (fractions), as from `read_annotations`. Counts
+        are never handed out for rows. ``.attrs["name"]`` and ``.attrs["licence"]`` say what it is.
+
+    Raises
+    ------
+    ValueError
+        No such name; the message lists near ones.
+    DataUnavailableError
+        Rows that cannot be had; the message says what to do and which counts are bundled.
+
+    Examples
+    --------
+    >>> load("xwin_claims").loc[1, ["model", "reference", "printed"]].tolist()
+    ['xwinlm-70b-v0.1', 'gpt4', '60.61']
+    >>> load("alpaca_eval_v1_leaderboard_2023_09_19").loc[0, "n_wins"].item()
+    765
+    """
+    _known(name)
+    entry = _catalog().loc[name]
+    frame = _load_rows(name, entry, download) if entry["kind"] == "rows" else _load_bundled(entry)
+    frame.attrs |= {"name": name, "licence": entry["licence"]}
+    return frame
+
+
+def _load_bundled(entry):
+    from alpaca_analysis.table.checks import check
+
+    path = inside(data_folder(), entry["files"])
+    frame = pd.read_csv(path, dtype=dict.fromkeys(entry["text_columns"].split(), str))
+    is_table = entry["kind"] == "counts" and "outcome" in frame
+    return check(frame, source=path.name) if is_table else frame
+
+
+def _load_rows(name, entry, download):
+    from alpaca_analysis.table.readers import read_annotations, read_outputs
+
+    try:
+        paths = fetch(name, download=download)
+    except DataUnavailableError as error:
+        instead = entry["counts"]
+        bundled = f" Bundled, without instructions: load({instead!r})." if instead else ""
+        raise DataUnavailableError(f"The rows of {name!r} are not at hand. {error}{bundled}") from error
+    if name == "alpaca_eval_outputs":
+        return read_outputs(paths)
+    format = name if name in ("pandalm", "llmbar") else "alpaca_eval"
+    return read_annotations(paths, format=format)
+
+
+def fetch(name: str, *, download: bool = True, progress: bool = True, url: str | None = None) -> list[Path]:
+    """Return where published files lie on this machine, downloading what is missing.
+
+    Parameters
+    ----------
+    name : str
+        A name of the catalogue, a path of the registry, or a pattern (``*``) of such paths.
+    download : bool
+        Whether files that are in neither the mirror nor the cache may be downloaded.
+    progress : bool
+        Show a progress bar while downloading.
+    url : str, optional
+        Download from this address, laid out as the registry's paths, instead of the publishers';
+        by default what ALPACA_ANALYSIS_URL says.
+
+    Returns
+    -------
+    list of Path
+        In the registry's order. Cached and downloaded files were checked against their hash; files
+        of a mirror are taken as they are (`verify` checks them).
+
+    Raises
+    ------
+    ValueError
+        Nothing of that name.
+    DataUnavailableError
+        A file that could not be had; nothing half-written is kept.
+
+    Examples
+    --------
+    >>> fetch("models")[0].name
+    'models.csv'
+    """
+    if name in _catalog().index and _catalog().loc[name, "kind"] != "rows":
+        return [inside(data_folder(), str(_catalog().loc[name, "files"]))]
+    paths = _paths(name)
+    places = {path: _where(path) for path in paths}
+    absent = [path for path in paths if places[path][0] == "download"]
+    if absent and not download:
+        raise DataUnavailableError(
+            f"{len(absent)} of {len(paths)} files are in neither the mirror nor the cache, the first "
+            f"{absent[0]!r}, and downloading was not asked for. {advice()}"
+        )
+    if all(place == "mirror" for place, _ in places.values()):
+        return [file for _, file in places.values()]
+
+    cached = [path for path in paths if places[path][0] != "mirror"]
+    download_files(_registry().loc[cached], cache_folder(), url=url, progress=progress, download=download)
+    return [file for _, file in places.values()]
+
+
+def verify(name: str | None = None) -> pd.DataFrame:
+    """Check files on this machine against the registry's sizes and hashes; downloads nothing.
+
+    Parameters
+    ----------
+    name : str, optional
+        As for `fetch`; by default every published file.
+
+    Returns
+    -------
+    DataFrame
+        ``path``; ``where`` (mirror, cached or download where it is on neither); ``status``: ok,
+        absent, wrong size, wrong hash, or unknown hash where nobody recorded one.
+
+    Examples
+    --------
+    >>> sorted(verify("pandalm").columns)
+    ['path', 'status', 'where']
+    """
+    paths = list(_registry().index) if name is None else _paths(name)
+    rows = []
+    for path in paths:
+        place, file = _where(path)
+        found = "absent" if place == "download" else status(file, _registry().loc[path])
+        rows.append({"path": path, "where": place, "status": found})
+    return pd.DataFrame(rows, columns=["path", "where", "status"])
+
+
+def cache_folder() -> Path:
+    """Return the folder that downloads are kept in."""
+    import pooch
+
+    return Path(os.environ.get(CACHE) or pooch.os_cache("alpaca_analysis"))
+
+
+def _mirror():
+    named = os.environ.get(MIRROR)
+    if not named:
+        return None
+    if not Path(named).is_dir():
+        raise DataUnavailableError(f"{MIRROR} names {named!r}, which is not a folder. Correct or unset it.")
+    return Path(named)
+
+
+def _where(path):
+    mirror = _mirror()
+    if mirror is not None and inside(mirror, path).is_file():
+        return "mirror", mirror / path
+    cached = inside(cache_folder(), path)
+    return ("cached" if cached.is_file() else "download"), cached
+
+
+def _known(name):
+    names = list(_catalog().index)
+    if name not in names:
+        near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.4) or names[:3]
+        raise ValueError(
+            f"name: found {name!r}, expected one of {len(names)} such as {', '.join(map(repr, near))}; "
+            "catalog() lists them"
+        )
+
+
+def _paths(name):
+    entry = _catalog()
+    pattern = entry.loc[name, "files"] if name in entry.index else name
+    found = [path for path in _registry().index if path == pattern or fnmatchcase(path, pattern)]
+    if not found:
+        near = difflib.get_close_matches(str(name), [*entry.index, *_registry().index], n=3, cutoff=0.4)
+        hint = f" such as {', '.join(map(repr, near))}" if near else ""
+        raise ValueError(f"name: found {name!r}, expected a name of catalog() or a path of registry(){hint}")
+    return found

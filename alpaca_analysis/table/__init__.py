@@ -1,0 +1,1 @@
+"""The one table of judgements: schema, checks, counts, collapsing, and readers of files."""

@@ -1,0 +1,188 @@
+"""From files, frames and data sets to the one table."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from alpaca_analysis.foundations.errors import AnnotationError
+from alpaca_analysis.table.checks import check, columns_once
+from alpaca_analysis.table.groups import require_judged
+from alpaca_analysis.table.readers import alpaca_eval, arena, llmbar, pandalm
+from alpaca_analysis.table.readers.files import Columns, from_object, read_all
+from alpaca_analysis.table.readers.paths import find_files
+from alpaca_analysis.table.readers.rows import frame, join
+
+FORMATS = ("auto", "alpaca_eval", "arena", "pandalm", "llmbar", "table")
+
+
+def read_annotations(source, *, format: str = "auto", texts: bool = False) -> pd.DataFrame:
+    """Read judgements into the table.
+
+    Parameters
+    ----------
+    source : path, glob, list of paths, DataFrame or Dataset
+        A file of annotations (``.json``, ``.jsonl``, ``.csv``, ``.parquet``, each also gzipped), a
+        folder that holds such files at any depth, a glob pattern, a list of any of these, or records
+        in memory: a pandas DataFrame, a list of dicts, one split of a `datasets.Dataset`, a Polars or
+        Arrow table.
+        Of a folder, files called ``annotations.*`` are read, or all data files if there are none.
+    format : {"auto", "alpaca_eval", "arena", "pandalm", "llmbar", "table"}
+        What the records are; "auto" tells by their columns.
+
+        - "alpaca_eval": ``instruction, output_1, output_2, generator_1, generator_2, preference``.
+          Under ``results/<model>/<annotator>/`` the folder names win over what the file says;
+          ``.attrs["disagreements"]`` lists where they differ.
+        - "arena": ``model_a, model_b, winner``, optionally judge, turn and conversations.
+        - "pandalm": the test set with three human columns, and judges' files joined by ``idx``.
+        - "llmbar": gold labels, and judges' verdicts in both orders; LLMEval^2's pairs too.
+        - "table": the table itself, one row a judgement: ``model`` and ``outcome`` (1 the model is
+          preferred, 0 the reference, 0.5 a draw, empty where there is no verdict) at least, and what is
+          known of ``instruction_id`` (or the text ``instruction``), ``dataset``, ``reference``,
+          ``annotator``, ``length_model`` and ``length_reference`` (or the texts ``output_model`` and
+          ``output_reference``), ``n``, ``position`` and ``repeat``.
+    texts : bool
+        Keep the columns ``instruction``, ``output_model`` and ``output_reference``.
+
+    Returns
+    -------
+    DataFrame
+        The table: one row a judgement, lengths in characters. ``.attrs["counts"]`` says how many
+        files and rows were read, how many judgements are missing and how many outputs are not text;
+        ``.attrs["files"]`` has a hash of each file.
+
+    Raises
+    ------
+    AnnotationError
+        Names the file, the row (counted from 0), the column, the value found and what was expected.
+    FileNotFoundError
+        No such path, or nothing that matches the pattern.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({
+    ...     "instruction": ["Say hello.", "Count to 3."], "preference": [2, 0],
+    ...     "output_1": ["Hi", "1 2 3"], "generator_1": "ref",
+    ...     "output_2": ["Hello!", "1, 2, 3"], "generator_2": "mine", "annotator": "judge"})
+    >>> read_annotations(rows)[["model", "reference", "outcome", "length_model"]]
+      model reference  outcome  length_model
+    0  mine       ref      1.0           6.0
+    1  mine       ref      0.5           7.0
+    """
+    if format not in FORMATS:
+        raise ValueError(f"format: found {format!r}, expected one of {', '.join(FORMATS)}")
+    if isinstance(source, pd.DataFrame):
+        if format == "table" or (format == "auto" and _is_table(source)):
+            return _checked(source, "DataFrame")
+        return _read([_from_frame(source)], format, texts)
+    columns = from_object(source)
+    return _read(read_all(find_files(source)) if columns is None else [columns], format, texts)
+
+
+def _is_table(names):
+    return "outcome" in names and "model" in names and "preference" not in names
+
+
+def _from_frame(frame):
+    frame = frame.set_axis(frame.columns.map(str), axis=1)
+    columns_once(frame, source="DataFrame")
+    return Columns("DataFrame", columns={c: frame[c].tolist() for c in frame.columns})
+
+
+def _checked(frame, source):
+    table = check(frame, source=source)
+    require_judged(table, source=source)
+    return table
+
+
+def _read(sources, format, texts):
+    rows, pandalm_parts, tables = [], [], []
+    for columns in sources:  # one file's records are held at a time
+        kind = recognise(columns) if format == "auto" else format
+        if kind == "table":
+            table = frame({name: columns.get(name) for name in columns.names}, columns.source)
+            tables.append(_checked(table, columns.source))
+        elif kind == "pandalm":
+            pandalm_parts.append(columns)
+        else:
+            reader = {"alpaca_eval": alpaca_eval, "arena": arena, "llmbar": llmbar}[kind]
+            rows.append(reader.to_rows(columns, texts=texts))
+    if pandalm_parts:
+        rows += pandalm.to_rows(pandalm_parts, texts=texts)
+    if tables and rows:
+        raise AnnotationError("files of one kind, found tables and annotation files", source="source")
+    if tables:
+        return tables[0] if len(tables) == 1 else _checked(_concat(tables), "the tables together")
+    return join(rows)
+
+
+def _concat(tables):
+    loose = [t.astype(dict.fromkeys(t.select_dtypes("category"), object)) for t in tables]
+    return pd.concat(loose, ignore_index=True)
+
+
+def recognise(columns: Columns) -> str:
+    """Return the format of records, told by their fields.
+
+    Raises
+    ------
+    AnnotationError
+        Fields of no known format, or of model outputs without judgements.
+    """
+    if _is_table(columns):
+        return "table"
+    if {"model_a", "model_b", "winner"} <= columns.names.keys():
+        return "arena"
+    if pandalm.is_testset(columns) or pandalm.verdict_column(columns):
+        return "pandalm"
+    if {"input", "output_1", "output_2"} <= columns.names.keys() and "preference" not in columns:
+        return "llmbar"
+    if {"preference", "output_1", "output_2", "generator_1", "generator_2"} & columns.names.keys():
+        return "alpaca_eval"
+    expected = (
+        "judgements: 'preference' (AlpacaEval), 'winner' (arena), 'response1' or '*_result' with 'idx' "
+        "(PandaLM), 'label' (LLMBar) or 'outcome' (the table)"
+    )
+    if {"instruction", "output"} <= columns.names.keys():
+        expected += "; outputs without judgements are read by read_outputs"
+    raise AnnotationError(expected, source=columns.source, found=list(columns.names))
+
+
+def read_outputs(source, *, texts: bool = False) -> pd.DataFrame:
+    """Read what models wrote, AlpacaEval's ``model_outputs.json``.
+
+    Parameters
+    ----------
+    source : path, glob, list of paths, DataFrame or Dataset
+        Records with ``instruction``, ``output`` and optionally ``generator`` and ``dataset``. Of a
+        folder, files called ``model_outputs.*`` are read at any depth. Under ``results/<model>/`` the
+        folder's name is the model's.
+    texts : bool
+        Keep the columns ``instruction`` and ``output``.
+
+    Returns
+    -------
+    DataFrame
+        ``instruction_id``, ``dataset``, ``model``, ``length`` (characters, NaN where the output is
+        not text); ``.attrs["counts"]`` has the number of files, rows and outputs that are not text.
+
+    Raises
+    ------
+    AnnotationError
+        A missing column, an instruction that is not text, or two outputs for one instruction.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> outputs = pd.DataFrame({"instruction": ["Say hello."], "output": ["Hi"], "generator": "mine"})
+    >>> read_outputs(outputs)[["model", "length"]]
+      model  length
+    0  mine     2.0
+    """
+    if isinstance(source, pd.DataFrame):
+        parts = [_from_frame(source)]
+    else:
+        columns = from_object(source)
+        paths = [] if columns is not None else find_files(source, name="model_outputs")
+        parts = list(read_all(paths)) if paths else [columns]
+    return alpaca_eval.outputs_table(parts, texts=texts)

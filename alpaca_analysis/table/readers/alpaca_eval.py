@@ -1,0 +1,234 @@
+"""AlpacaEval's files: both codings of ``preference``, what folder names say, and model outputs.
+
+``preference`` is 1 for the reference and 2 for the model. In files of verdicts both 0 and 1.5 are
+draws; weighted files hold 1 + P(model preferred). null is no usable answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from alpaca_analysis.foundations.errors import AnnotationError
+from alpaca_analysis.foundations.files import folder_name
+from alpaca_analysis.table.readers.files import Columns
+from alpaca_analysis.table.readers.rows import (
+    Rows,
+    codes,
+    frame,
+    instruction_id,
+    lengths,
+    names,
+    numbers,
+    require_outcome,
+)
+
+VERDICTS = (0.0, 1.0, 1.5, 2.0)
+CODING = "a number: 1 reference, 2 model, 0 or 1.5 draw, or in [1, 2] if weighted; or null"
+
+
+def folder_names(path: Path | None) -> dict[str, str]:
+    """Return what ``results/<model>/<annotator>/<file>`` or ``results/<model>/<file>`` says.
+
+    Examples
+    --------
+    >>> folder_names(Path("results/gpt4/alpaca_eval_gpt4/annotations.json"))
+    {'model': 'gpt4', 'annotator': 'alpaca_eval_gpt4'}
+    """
+    parts = Path(os.path.abspath(path)).parts if path is not None else ()
+    if len(parts) >= 4 and parts[-4] == "results":
+        return {"model": parts[-3], "annotator": parts[-2]}
+    if len(parts) >= 3 and parts[-3] == "results":
+        return {"model": parts[-2]}
+    return {}
+
+
+def to_rows(columns: Columns, *, texts: bool = False) -> Rows:
+    """Make rows of one annotation file.
+
+    Under ``results/<model>/<annotator>/`` the folder names win; what the file says is kept in
+    ``model_in_file`` and ``annotator_in_file`` where it differs. Files without any names, as
+    AlpacaEval's human annotations, get them from the outputs' texts, so that equal pairs meet.
+
+    Parameters
+    ----------
+    columns : Columns
+        The fields ``instruction``, ``output_1`` (reference), ``output_2`` (model), ``generator_1``,
+        ``generator_2``, ``preference``; optional ``annotator``, ``annotator_index``, ``dataset``,
+        ``position`` and ``repeat``.
+    texts : bool
+        Keep instruction and outputs.
+    """
+    prompts = columns.texts("instruction")
+    output_1, output_2 = columns.require("output_1"), columns.require("output_2")
+    said = _said(columns, output_1, output_2)
+    named, extra, disagreements = _apply_folder(said, columns)
+    if texts:
+        extra |= {"instruction": prompts, "output_model": output_2, "output_reference": output_1}
+    if "annotator_index" in columns and "annotator" in columns:
+        extra["repeat"] = numbers(columns, "annotator_index")
+    if "repeat" in columns:  # as this package's judges write it
+        extra["repeat"] = numbers(columns, "repeat")
+    if "position" in columns:
+        places, expected = (
+            {1: 1.0, 2: 2.0, "1": 1.0, "2": 2.0},
+            "1 (the model's output was shown first), 2 or null",
+        )
+        values = columns.get("position") or []
+        extra["position"] = codes(values, places, columns=columns, column="position", expected=expected)
+    return require_outcome(
+        Rows(
+            source=columns.source,
+            ids=list(map(instruction_id, prompts)),
+            names=named,
+            outcome=outcomes(columns.require("preference"), columns.source),
+            length_model=lengths(output_2),
+            length_reference=lengths(output_1),
+            extra=extra,
+            disagreements=disagreements,
+            sha256=columns.sha256,
+        )
+    )
+
+
+def _said(columns, output_1, output_2):
+    annotator = names(columns, "annotator")
+    index = columns.get("annotator_index")
+    if index is not None and annotator is None:
+        annotator = [f"human_{i}" for i in index]
+    if index is not None and "generator_1" not in columns and "generator_2" not in columns:
+        model: str | list | None = list(map(_name_of_text, output_2))
+        reference: str | list | None = list(map(_name_of_text, output_1))
+    else:
+        model = names(columns, "generator_2", required=True)
+        reference = names(columns, "generator_1", required=True)
+        if index is None:  # annotators who saw the same pairs of many models make one file
+            _one_reference(reference, columns)
+    dataset = names(columns, "dataset")
+    return {"dataset": dataset, "model": model, "reference": reference, "annotator": annotator}
+
+
+def _name_of_text(text):
+    return "output-" + hashlib.sha256(str(text).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def _one_reference(reference, columns):
+    if isinstance(reference, list):
+        row = next(i for i, name in enumerate(reference) if name != reference[0])
+        raise AnnotationError(
+            f"one reference in a file, {reference[0]!r} as in row 0; where sides change, write the pairs as "
+            "battles: model_a, model_b, winner",
+            source=columns.source,
+            row=row,
+            column="generator_1",
+            found=reference[row],
+        )
+
+
+def _apply_folder(said, columns):
+    named, extra, found = dict(said), {}, []
+    for column, folder in folder_names(columns.path).items():
+        inside = said[column]
+        if isinstance(inside, str) and folder_name(inside) == folder:
+            continue  # the same name, as a folder can be called
+        kinds = set(inside) if isinstance(inside, list) else {inside}
+        named[column] = folder
+        if other := sorted(kinds - {folder, None}):
+            extra[f"{column}_in_file"] = inside if isinstance(inside, list) else [inside] * len(columns)
+            place = {"file": columns.source, "column": column, "folder": folder}
+            found.append({**place, "in_file": ", ".join(other)})
+    return named, extra, found
+
+
+def outcomes(preferences: list, source) -> np.ndarray:
+    """Turn AlpacaEval's preferences into outcomes, telling verdicts from weighted preferences.
+
+    Examples
+    --------
+    >>> outcomes([2, 1, 0, 1.5, None], "file").tolist()
+    [1.0, 0.0, 0.5, 0.5, nan]
+    >>> outcomes([1.25, 2.0], "file").tolist()
+    [0.25, 1.0]
+    """
+    if not set(map(type, preferences)) <= {int, float, type(None)}:
+        preferences = [_number(value, row, source) for row, value in enumerate(preferences)]
+    try:
+        values = np.array(preferences, dtype=float)
+    except OverflowError:
+        preferences = [p if p is None or abs(p) < 9 else np.inf for p in preferences]
+        values = np.array(preferences, dtype=float)
+    known = ~np.isnan(values)
+    bad = known & (values != 0) & ~((values >= 1) & (values <= 2))
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        expected = "0, 1, 1.5, 2 or null, or a weighted preference in [1, 2]"
+        raise AnnotationError(expected, source=source, row=row, column="preference", found=preferences[row])
+    weighted = known & ~np.isin(values, VERDICTS)
+    if weighted.any() and (values == 0).any():
+        row, other = int(np.flatnonzero(values == 0)[0]), int(np.flatnonzero(weighted)[0])
+        raise AnnotationError(
+            f"one coding in a file: 0 is a draw among verdicts, but row {other} has the weighted "
+            f"preference {preferences[other]}",
+            source=source,
+            row=row,
+            column="preference",
+            found=preferences[row],
+        )
+    return np.where(values == 0, 0.5, values - 1)
+
+
+def _number(value, row, source):
+    if value is None or value is pd.NA:
+        return None
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
+        raise AnnotationError(CODING, source=source, row=row, column="preference", found=value)
+    return value
+
+
+def outputs_table(parts: list[Columns], *, texts: bool = False) -> pd.DataFrame:
+    """Make the table of outputs; see `read_outputs`."""
+    tables, disagreements = [], []
+    for columns in parts:
+        prompts, written = columns.texts("instruction"), columns.require("output")
+        said = {"model": names(columns, "generator")}
+        named, extra, found = _apply_folder(said, columns)
+        disagreements += [f for f in found if f["column"] == "model"]
+        data = {
+            "instruction_id": list(map(instruction_id, prompts)),
+            "dataset": names(columns, "dataset"),
+            "model": named["model"],
+            "length": lengths(written),
+        }
+        if texts:
+            data |= {"instruction": prompts, "output": written}
+        tables.append(frame({**data, **extra}, columns.source))
+        _outputs_once(tables[-1], columns.source)
+    table = pd.concat(tables, ignore_index=True)
+    table = table.astype({"instruction_id": "string", "dataset": "category", "model": "category"})
+    table.attrs = {
+        "counts": {
+            "n_files": len(parts),
+            "n_rows": len(table),
+            "n_not_text": int(table["length"].isna().sum()),
+        },
+        "disagreements": disagreements,
+    }
+    return table
+
+
+def _outputs_once(table, source):
+    twice = table[["instruction_id", "model"]].duplicated()
+    if twice.any():
+        row = int(np.flatnonzero(twice)[0])
+        first = int(np.flatnonzero(table["instruction_id"] == table["instruction_id"].iloc[row])[0])
+        raise AnnotationError(
+            f"one output per instruction and model; row {first} has the same instruction",
+            source=source,
+            row=row,
+            column="instruction",
+            found=table["model"].iloc[row],
+        )

@@ -1,0 +1,291 @@
+"""Files to bytes to columns: JSON, JSON Lines, CSV, Parquet, gzip of any, with errors that name the place.
+
+Limits, so that a small file cannot fill the memory: compressed data may grow to `MAX_EXPANSION` times
+its size (anything up to `ALWAYS_EXPANDED` bytes is fine), and no file may hold more than `MAX_BYTES`.
+Published annotation files shrink to about a quarter.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import math
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from operator import itemgetter
+from pathlib import Path
+
+import orjson
+
+from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
+
+MAX_EXPANSION = 100
+ALWAYS_EXPANDED = 64 * 2**20
+MAX_BYTES = 4 * 2**30
+# Columns of a CSV file that hold numbers; all others are taken as text, as written.
+NUMBER_COLUMNS = {
+    *("preference", "outcome", "n", "position", "repeat", "length_model", "length_reference"),
+    *("idx", "label", "turn", "annotator_index", "annotator1", "annotator2", "annotator3"),
+    *("list_model", "list_reference", "length_feature", "difficulty"),
+}
+
+
+class Columns:
+    """The fields of the records of one source, taken out one by one when asked for.
+
+    Attributes
+    ----------
+    source : str
+        How messages name the file.
+    path : Path or None
+        Where it lies, if it is a file.
+    names : dict
+        The fields that occur in any record, in order of appearance.
+    sha256 : str or None
+        Hash of the bytes on disk.
+    """
+
+    def __init__(self, source, *, records=None, columns=None, path=None, sha256=None):
+        self.source, self.path, self.sha256 = str(source), path, sha256
+        self._records, self._columns = records, columns
+        if records is not None:
+            if set(map(type, records)) - {dict}:
+                row = next(i for i, r in enumerate(records) if type(r) is not dict)
+                raise AnnotationError(
+                    "a record (object)", source=source, row=row, found=type(records[row]).__name__
+                )
+            self.names = dict.fromkeys(chain.from_iterable(dict.fromkeys(map(tuple, records))))
+        else:
+            self.names = dict.fromkeys(columns)
+        if not len(self):
+            raise AnnotationError("at least one record, found none", source=source)
+
+    def __len__(self):
+        return len(self._records if self._columns is None else next(iter(self._columns.values()), ()))
+
+    def __contains__(self, name):
+        return name in self.names
+
+    def require(self, name: str) -> list:
+        """Return a field that every record must have, or raise naming the first that lacks it."""
+        if name not in self.names:
+            found = Verbatim("the columns " + ", ".join(map(str, self.names)))
+            raise AnnotationError(f"a column {name!r}", source=self.source, found=found)
+        if self._columns is not None:
+            return self._columns[name]
+        try:
+            return list(map(itemgetter(name), self._records))
+        except KeyError:
+            row = next(i for i, r in enumerate(self._records) if name not in r)
+            found = Verbatim("the fields " + ", ".join(self._records[row]))
+            raise AnnotationError(f"a field {name!r}", source=self.source, row=row, found=found) from None
+
+    def get(self, name: str) -> list | None:
+        """Return a field, None where a record lacks it; None if no record has it."""
+        if name not in self.names:
+            return None
+        if self._columns is not None:
+            return self._columns[name]
+        try:
+            return list(map(itemgetter(name), self._records))
+        except KeyError:
+            return [record.get(name) for record in self._records]
+
+    def texts(self, name: str) -> list[str]:
+        """Return a field of texts, or raise naming the first value that is not text."""
+        values = self.require(name)
+        if set(map(type, values)) != {str}:
+            row = next(i for i, v in enumerate(values) if not isinstance(v, str))
+            raise AnnotationError("text", source=self.source, row=row, column=name, found=values[row])
+        return values
+
+
+def read_all(paths: Sequence[Path]) -> Iterator[Columns]:
+    """Yield the columns of each file; while one is parsed, the next is loaded and hashed."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        loading = pool.submit(_load, paths[0])
+        for path, after in zip(paths, [*paths[1:], None], strict=True):
+            loaded = loading.result()
+            if after is not None:
+                loading = pool.submit(_load, after)
+            yield _parse(path, *loaded)
+
+
+def read_columns(path: Path) -> Columns:
+    """Read one file into columns; what it holds is told by its content first, then by its suffix."""
+    return _parse(path, *_load(path))
+
+
+def _load(path):
+    if path.stat().st_size > MAX_BYTES:
+        found = Verbatim(f"{path.stat().st_size:,} bytes")
+        raise AnnotationError(f"at most {MAX_BYTES:,} bytes in one file", source=path, found=found)
+    try:
+        data = path.read_bytes()
+    except OSError as error:  # reading, unlike opening, does not say which file
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    return data, hashlib.sha256(data).hexdigest()
+
+
+def _parse(path, data, sha256):
+    if data[:2] == b"\x1f\x8b":
+        data = _gunzip(data, path)
+    about = {"path": path, "sha256": sha256}
+    if data[:4] == b"PAR1":
+        return Columns(path, columns=_parquet(data, path), **about)
+    if not data.strip():
+        raise AnnotationError("records, found an empty file", source=path)
+    suffix = os.path.splitext(path.name.removesuffix(".gz"))[1].lower()
+    if suffix in (".csv", ".tsv"):
+        return Columns(path, columns=_csv(_text(data, path), path, suffix), **about)
+    return Columns(path, records=_json_records(data, path, lines=suffix in (".jsonl", ".ndjson")), **about)
+
+
+def _gunzip(data, path):
+    limit = max(ALWAYS_EXPANDED, min(MAX_BYTES, MAX_EXPANSION * len(data)))
+    parts, size, rest = [], 0, data
+    while rest:  # a file may be several gzip members in a row
+        member = zlib.decompressobj(wbits=31)
+        try:
+            part = member.decompress(rest, limit - size + 1)
+        except zlib.error as error:
+            raise AnnotationError(f"a whole gzip file ({error})", source=path) from None
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            expected = (
+                f"gzip data of at most {MAX_EXPANSION} times its size; unpack it yourself if it is genuine"
+            )
+            found = Verbatim(f"more than {limit:,} bytes in {len(data):,}")
+            raise AnnotationError(expected, source=path, found=found)
+        if not member.eof:
+            raise AnnotationError("a whole gzip file, found it cut off", source=path)
+        rest = member.unused_data.lstrip(b"\0")
+    return b"".join(parts)
+
+
+def _parquet(data, path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(io.BytesIO(data))
+        groups = range(file.metadata.num_row_groups)
+        size = sum(file.metadata.row_group(i).total_byte_size for i in groups)
+        if size > max(ALWAYS_EXPANDED, min(MAX_BYTES, MAX_EXPANSION * len(data))):
+            found = Verbatim(f"{size:,} bytes in {len(data):,}")
+            expected = f"Parquet data of at most {MAX_EXPANSION} times its size"
+            raise AnnotationError(expected, source=path, found=found)
+        return file.read().to_pydict()
+    except (pa.ArrowException, OSError) as error:
+        raise AnnotationError(f"a whole Parquet file ({error})", source=path) from None
+
+
+def _text(data, path):
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as broken:
+        expected = f"text in UTF-8, found byte 0x{data[broken.start]:02x} at byte {broken.start}"
+        raise AnnotationError(expected, source=path) from None
+
+
+def _json_records(data, path, *, lines):
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if lines:
+        return _json_lines(data, path)
+    try:
+        records = _json(data, path)
+    except AnnotationError:
+        if not data.lstrip().startswith(b"{") or b"\n" not in data.strip():
+            raise
+        return _json_lines(data, path)  # JSON Lines under another name
+    if not isinstance(records, list):
+        raise AnnotationError("a list of records", source=path, found=Verbatim(type(records).__name__))
+    return records
+
+
+def _json_lines(data, path):
+    lines = [line for line in data.split(b"\n") if line.strip()]
+    return [_json(line, path, row) for row, line in enumerate(lines)]
+
+
+def _json(data, path, row=None):
+    """Parse JSON; what Python writes and the norm does not know (NaN, lone surrogates) is taken too."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        pass
+    text = _text(data, path)
+    try:
+        return json.loads(text, parse_constant=_constant)
+    except RecursionError:
+        raise AnnotationError("records, found JSON nested too deeply", source=path, row=row) from None
+    except ValueError as error:
+        raise AnnotationError(f"valid JSON ({error})", source=path, row=row) from None
+
+
+def _constant(name):
+    return None if name == "NaN" else float(name.replace("Infinity", "inf"))
+
+
+def _csv(text, path, suffix):
+    """Return the columns of a CSV file: numbers where a column holds them by name, else text as written."""
+    delimiter = "\t" if suffix == ".tsv" else ","
+    usual = csv.field_size_limit(2**31 - 1)  # outputs are longer than the default of 131,072
+    try:
+        rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+        header = next(rows, [])
+        records = [row for row in rows if row]
+    except csv.Error as error:
+        raise AnnotationError(f"valid CSV ({error})", source=path) from None
+    finally:
+        csv.field_size_limit(usual)
+    if not header:
+        raise AnnotationError("a header in the first line, found it empty", source=path)
+    if len(set(header)) < len(header):
+        raise AnnotationError("each column once", source=path, row="header", found=header)
+    for row, record in enumerate(records):
+        if len(record) != len(header):
+            found = Verbatim(f"{len(record)} fields")
+            raise AnnotationError(f"{len(header)} fields as in the header", source=path, row=row, found=found)
+    if not records:
+        raise AnnotationError("at least one record, found only a header", source=path)
+    columns = dict(zip(header, map(list, zip(*records, strict=True)), strict=True))
+    for name in NUMBER_COLUMNS & columns.keys():
+        columns[name] = [_number(value) for value in columns[name]]
+    return columns
+
+
+def _number(text):
+    if text.strip().lower() in ("", "nan", "na", "null", "none"):
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return int(number) if math.isfinite(number) and number == int(number) else number
+
+
+def from_object(source) -> Columns | None:
+    """Return the columns of a frame, data set or list of records in memory, or None if it is none."""
+    if isinstance(source, Mapping) and all(hasattr(split, "column_names") for split in source.values()):
+        found = Verbatim("the splits " + ", ".join(map(repr, source)))
+        raise AnnotationError("one split, such as source['eval']", source=type(source).__name__, found=found)
+    name = type(source).__name__
+    if isinstance(source, list) and source and isinstance(source[0], dict):
+        return Columns("records", records=source)
+    if hasattr(source, "column_names") and hasattr(source, "to_dict"):  # datasets.Dataset
+        return Columns(name, columns=source.to_dict())
+    if hasattr(source, "__arrow_c_stream__"):  # Polars, Arrow, DuckDB
+        import pyarrow as pa
+
+        try:
+            return Columns(name, columns=pa.table(source).to_pydict())
+        except pa.ArrowInvalid:  # one column without a name, such as a Series
+            return None
+    return None

@@ -1,0 +1,312 @@
+"""What every format comes to: rows of one source, checked, and their union as the table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
+from alpaca_analysis.table.checks import KEY, NAMES
+from alpaca_analysis.table.checks import instruction_id as _instruction_id
+
+# The models of a benchmark are judged on the same prompts: each prompt is hashed once.
+instruction_id = lru_cache(maxsize=2**16)(_instruction_id)
+
+
+@dataclass
+class Rows:
+    """Judgements of one source, column by column.
+
+    Attributes
+    ----------
+    source : str
+        How messages name it.
+    ids : list of str or None
+        Instruction ids.
+    names : dict of str to str, None or list
+        ``dataset``, ``model``, ``reference``, ``annotator``; one name stands for all rows.
+    outcome, length_model, length_reference : ndarray
+        One float a row.
+    extra : dict of str to sequence
+        Further columns.
+    record : ndarray of int, optional
+        The record each row comes from, where that is not the row's own number.
+    disagreements : list of dict
+        Where folder names and contents differ.
+    sha256 : str, optional
+        Hash of the file.
+    n_not_text : int, optional
+        Outputs that are not text, where that is not the number of missing lengths.
+    """
+
+    source: str
+    ids: list
+    names: dict
+    outcome: np.ndarray
+    length_model: np.ndarray
+    length_reference: np.ndarray
+    extra: dict = field(default_factory=dict)
+    record: np.ndarray | None = None
+    disagreements: list = field(default_factory=list)
+    sha256: str | None = None
+    n_not_text: int | None = None
+
+    def __len__(self):
+        return len(self.outcome)
+
+
+def names(columns, name: str, *, required=False) -> str | list | None:
+    """Return a column of names: one for all rows, None, or a list of names and None."""
+    if not required and name not in columns:
+        return None
+    values = columns.require(name) if required else columns.get(name)
+    kinds = set(map(type, values))
+    if kinds != {str}:
+        for row, value in enumerate(values):
+            if not isinstance(value, str) and not _missing(value):
+                raise AnnotationError(
+                    "a name (text)", source=columns.source, row=row, column=name, found=value
+                )
+        values = [v if isinstance(v, str) else None for v in values]
+    distinct = set(values)
+    return next(iter(distinct)) if len(distinct) == 1 else values
+
+
+def _missing(value):
+    return value is None or value is pd.NA or (isinstance(value, float) and value != value)
+
+
+def lengths(texts: Sequence) -> np.ndarray:
+    """Return the number of characters of each text, NaN for what is not text."""
+    if set(map(type, texts)) == {str}:
+        return np.fromiter(map(len, texts), dtype=float, count=len(texts))
+    return np.array([len(t) if isinstance(t, str) else np.nan for t in texts])
+
+
+def codes(values: Sequence, coding: dict, *, columns, column: str, expected: str) -> np.ndarray:
+    """Translate each value by `coding`, whose keys are texts and numbers; None and NaN are missing.
+
+    Raises
+    ------
+    AnnotationError
+        A value that `coding` does not know. True and False are never taken for 1 and 0.
+    """
+    out = np.full(len(values), np.nan)
+    for row, value in enumerate(values):
+        if _missing(value):
+            continue
+        known = isinstance(value, (str, int, float, np.number)) and not isinstance(value, bool)
+        if not known or value not in coding:
+            raise AnnotationError(expected, source=columns.source, row=row, column=column, found=value)
+        out[row] = coding[value]
+    return out
+
+
+def numbers(columns, name: str) -> np.ndarray:
+    """Return a field of finite numbers as floats; None and NaN are missing.
+
+    Raises
+    ------
+    AnnotationError
+        Anything else: text that is no number, a truth value, a list.
+    """
+    out = np.full(len(columns), np.nan)
+    for row, value in enumerate(columns.get(name)):
+        if _missing(value):
+            continue
+        out[row] = _finite(value)
+        if np.isnan(out[row]):
+            raise AnnotationError(
+                "a number or null", source=columns.source, row=row, column=name, found=value
+            )
+    return out
+
+
+def _finite(value):
+    """Return a number, NaN for what is none."""
+    try:
+        number = np.nan if isinstance(value, (bool, np.bool_)) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return np.nan
+    return number if np.isfinite(number) else np.nan
+
+
+def require_outcome(rows: Rows) -> Rows:
+    """Return `rows`, or raise if not one of its judgements is usable."""
+    if np.isnan(rows.outcome).all():
+        expected = f"at least one usable judgement; all {len(rows)} are missing"
+        raise AnnotationError(expected, source=rows.source)
+    return rows
+
+
+def frame(columns: dict, source) -> pd.DataFrame:
+    """Make a frame of columns, some of them one value for all rows.
+
+    Half a surrogate pair, as a text cut within an emoji ends with, is nothing that pandas can hold: in
+    texts it becomes ``?``. Integers of hundreds of digits, which pandas 2 cannot hold, become infinite.
+
+    Raises
+    ------
+    AnnotationError
+        Half a pair in a name or an id, where ``?`` could make two of them one.
+    """
+    try:
+        return pd.DataFrame(columns, copy=False)
+    except (UnicodeEncodeError, OverflowError):
+        pass
+    n_rows = max((len(v) for v in columns.values() if v is not None and not isinstance(v, str)), default=1)
+    whole = {}
+    for column, values in columns.items():
+        whole[column] = values
+        if values is None or isinstance(values, pd.Categorical):
+            continue
+        one = isinstance(values, str)  # for all rows
+        listed = [values] if one else list(values)
+        clean = list(map(_whole, listed))
+        cut = [row for row, pair in enumerate(zip(listed, clean, strict=True)) if pair[0] is not pair[1]]
+        if cut and column in ("instruction_id", *NAMES):
+            found = listed[cut[0]]
+            raise AnnotationError("whole characters", source=source, row=cut[0], column=column, found=found)
+        if cut:
+            whole[column] = clean[0] if one else clean
+    return pd.DataFrame(whole, index=range(n_rows))
+
+
+def _whole(value):
+    """Return a text without halves of surrogate pairs, and infinity for an integer that no float can hold."""
+    if isinstance(value, int) and value.bit_length() > 1000:
+        return math.inf if value > 0 else -math.inf
+    if not isinstance(value, str) or not any("\ud800" <= c <= "\udfff" for c in value):
+        return value
+    return value.encode("utf-8", "replace").decode()
+
+
+class Provenance(tuple):
+    """What is known of each file; pandas copies ``.attrs`` at every step, and this need not be."""
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+def join(parts: Sequence[Rows]) -> pd.DataFrame:
+    """Put the rows of all sources together into the table.
+
+    Returns
+    -------
+    DataFrame
+        The table; ``.attrs["counts"]`` counts files, rows, missing outcomes and outputs that are no
+        text, ``.attrs["files"]`` lists each source with its hash, names and number of rows,
+        ``.attrs["disagreements"]`` what folder names contradict.
+    """
+    sizes = [len(part) for part in parts]
+    try:
+        data: dict = {"instruction_id": pd.array([i for part in parts for i in part.ids], dtype="string")}
+        data |= {name: _category([part.names.get(name) for part in parts], sizes) for name in NAMES}
+    except UnicodeEncodeError:
+        for part in parts:
+            frame({"instruction_id": part.ids, **part.names}, part.source)  # says which
+        raise
+    for name in ("outcome", "length_model", "length_reference"):
+        data[name] = np.concatenate([getattr(part, name) for part in parts])
+    data["n"] = np.ones(sum(sizes), dtype=np.int64)
+    for name in dict.fromkeys(name for part in parts for name in part.extra):
+        data[name] = _extra([part.extra.get(name) for part in parts], sizes)
+    table = frame(data, "texts")
+    _check_unique(table, parts, sizes)
+    table.attrs = {
+        "counts": {
+            "n_files": len({part.source for part in parts}),
+            "n_rows": len(table),
+            "n_missing": int(np.isnan(data["outcome"]).sum()),
+            "n_not_text": sum(map(_not_text, parts)),
+        },
+        "files": Provenance(map(_about, parts)),
+        "disagreements": Provenance(d for part in parts for d in part.disagreements),
+    }
+    return table
+
+
+def _not_text(part):
+    if part.n_not_text is not None:
+        return part.n_not_text
+    return int(np.isnan(part.length_model).sum() + np.isnan(part.length_reference).sum())
+
+
+def _about(part):
+    listed = {
+        name: "; ".join(sorted({str(v) for v in value if v is not None}))
+        if isinstance(value, list)
+        else value
+        for name, value in part.names.items()
+        if name != "dataset"
+    }
+    return {"file": part.source, "sha256": part.sha256, **listed, "n_rows": len(part)}
+
+
+def _category(values, sizes):
+    """Make one categorical of constants and lists, without an object array of all rows."""
+    known = {}
+    for value in values:
+        known.update(dict.fromkeys(value if isinstance(value, list) else (value,)))
+    known.pop(None, None)
+    categories = sorted(known)
+    code = {name: i for i, name in enumerate(categories)} | {None: -1}
+    out = np.empty(sum(sizes), dtype=np.int32)
+    start = 0
+    for value, size in zip(values, sizes, strict=True):
+        part = map(code.__getitem__, value) if isinstance(value, list) else None
+        out[start : start + size] = code[value] if part is None else np.fromiter(part, np.int32, size)
+        start += size
+    return pd.Categorical.from_codes(out, categories=pd.Index(categories, dtype="str"))
+
+
+def _extra(values, sizes):
+    """Concatenate a further column: whole numbers stay so where no source lacks them."""
+    parts = [
+        np.full(size, np.nan) if value is None else _array(value)
+        for value, size in zip(values, sizes, strict=True)
+    ]
+    if {part.dtype.kind for part in parts} <= set("fiu"):
+        return np.concatenate(parts)
+    return np.concatenate([part.astype(object) for part in parts])
+
+
+def _array(values):
+    """Return one entry a row; lists and the like, where a text was expected, stay as they are."""
+    if not isinstance(values, np.ndarray) and any(isinstance(v, (list, tuple, np.ndarray)) for v in values):
+        out = np.empty(len(values), dtype=object)
+        out[:] = values
+        return out
+    return np.asarray(values)
+
+
+def _check_unique(table, parts, sizes):
+    key = [c for c in KEY if c in table]
+    twice = (table[key].duplicated() & table["instruction_id"].notna()).to_numpy()
+    if not twice.any():
+        return
+    last = int(np.flatnonzero(twice)[0])
+    label = table[key].astype(object).fillna("").apply(tuple, axis=1)
+    first = int(np.flatnonzero(label == label[last])[0])
+    (source, row), (other, before) = (_place(i, parts, sizes) for i in (last, first))
+    place = f"row {before}" if source == other else f"row {before} of {other}"
+    who = ", ".join(f"{c} {table[c].iloc[last]!r}" for c in ("model", "reference", "annotator"))
+    raise AnnotationError(
+        "one row per key; tell judgements of the same pair apart by 'repeat' or 'position'",
+        source=source,
+        row=row,
+        found=Verbatim(f"the same {', '.join(key)} as {place} ({who})"),
+    )
+
+
+def _place(i, parts, sizes):
+    """Return the source, and the record in it, that row `i` of the table comes from."""
+    starts = np.cumsum([0, *sizes[:-1]])
+    part = int(np.searchsorted(starts, i, side="right")) - 1
+    row = i - int(starts[part])
+    return parts[part].source, row if parts[part].record is None else int(parts[part].record[row])

@@ -1,0 +1,334 @@
+"""Models that meet each other without a common reference: Bradley-Terry ratings, jointly resampled."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from scipy import sparse, special
+
+from alpaca_analysis.foundations import options
+from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
+from alpaca_analysis.inference import intervals, results
+from alpaca_analysis.table.checks import check, to_numeric
+from alpaca_analysis.table.groups import require_judged
+from alpaca_analysis.win_rates.bradley_terry_fits import battle_units, fit_choix, fit_regression
+from alpaca_analysis.win_rates.joint import JointEstimates
+from alpaca_analysis.win_rates.ranks import joint_rank_sets
+
+ELO = 400 / np.log(10)  # points of an Elo scale per unit of log odds
+UNMOVED = 1e-6  # log odds: a standard error below is what the solver leaves, not what data say
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """Bradley-Terry ratings of models, in log odds around a mean of 0.
+
+    Attributes
+    ----------
+    joint : JointEstimates
+        Ratings with their joint resamples; only models whose rating is finite.
+    separated : dict of str to str
+        Models without a finite rating, and why.
+    battles : Series
+        Usable judgements of each model, indexed by its name.
+    coefficients : DataFrame
+        ``covariate``, ``coefficient``, ``standard_error``, ``ci_low``, ``ci_high``; empty without
+        covariates.
+    settings : dict
+        Method, unit, level, resamples, seed, what was left out.
+    """
+
+    joint: JointEstimates
+    separated: dict[str, str]
+    battles: pd.Series
+    coefficients: pd.DataFrame
+    settings: dict = field(repr=False)
+
+    def to_frame(self, *, scale: float = 1.0, offset: float = 0.0) -> pd.DataFrame:
+        """Return ratings with intervals and rank sets, best first.
+
+        Parameters
+        ----------
+        scale, offset : float
+            Ratings are shown as offset + scale * rating; ``ratings.ELO`` and 1000 give Elo points.
+
+        Returns
+        -------
+        DataFrame
+            ``model``, ``rating``, ``standard_error``, ``ci_low``, ``ci_high`` (percentile),
+            ``n_battles``, ``rank``, ``rank_low``, ``rank_high``, ``simultaneous_low``,
+            ``simultaneous_high``, ``tier``, ``note``. Models without a finite rating come last,
+            with NaN, and have no rank.
+        """
+        level = self.settings["confidence_level"]
+        ranks, _ = joint_rank_sets(self.joint, confidence_level=level)
+        low, high = intervals.percentile_interval(self.joint.resamples.T, confidence_level=level)
+        out = pd.DataFrame(
+            {
+                "model": self.joint.models,
+                "rating": offset + scale * self.joint.estimate,
+                "standard_error": scale * self.joint.resamples.std(axis=1, ddof=1),
+                "ci_low": offset + scale * low,
+                "ci_high": offset + scale * high,
+            }
+        )
+        out["n_battles"] = out["model"].map(self.battles)
+        out.loc[self.joint.untested != "", ["standard_error", "ci_low", "ci_high"]] = np.nan
+        out = out.merge(ranks.drop(columns="estimate"), on="model")
+        if self.separated:
+            counts = ["rank", "rank_low", "rank_high", "simultaneous_low", "simultaneous_high", "tier"]
+            out = out.astype(dict.fromkeys(counts, "Int64"))
+            lost = pd.DataFrame({"model": list(self.separated), "note": list(self.separated.values())})
+            lost["n_battles"] = lost["model"].map(self.battles)
+            out = pd.concat([out, lost.reindex(columns=out.columns).astype(out.dtypes)])
+        out = out.sort_values(["rating", "model"], ascending=[False, True], ignore_index=True)
+        out.attrs = {**self.settings, "scale": scale, "offset": offset, "n_tiers": ranks.attrs["n_tiers"]}
+        return out
+
+    def win_rate(self, a: str, b: str) -> pd.DataFrame:
+        """Return the expected outcome of `a` against `b`: sigmoid of the difference of their ratings.
+
+        Returns
+        -------
+        DataFrame
+            One row: ``model_a``, ``model_b``, ``win_rate``, ``ci_low``, ``ci_high``; with covariates
+            at equal position, length and style.
+        """
+        for model in (a, b):
+            if model not in self.joint.models:
+                reason = self.separated.get(model, f"one of {', '.join(self.joint.models[:5])}...")
+                raise AnnotationError(f"a model with a finite rating ({reason})", column="model", found=model)
+        i, j = self.joint.models.index(a), self.joint.models.index(b)
+        draws = special.expit(self.joint.resamples[i] - self.joint.resamples[j])[:, None]
+        level = self.settings["confidence_level"]
+        low, high = intervals.percentile_interval(draws, confidence_level=level)
+        if self.joint.untested[i]:
+            low, high = np.full((2, 1), np.nan)
+        row = {"model_a": a, "model_b": b, "win_rate": special.expit(self.joint.difference[i, j])}
+        return pd.DataFrame([{**row, "ci_low": low[0], "ci_high": high[0]}])
+
+
+def bradley_terry(
+    table: pd.DataFrame,
+    *,
+    covariates: Sequence[str] = (),
+    confidence_level: float = 0.95,
+    n_resamples: int = 999,
+    rng=0,
+) -> Ratings:
+    """Rate models by the battles between them.
+
+    The expected outcome of i against j is sigmoid(rating_i - rating_j + x b); a draw counts half for
+    each side, so this is a quasi-likelihood for the outcome's mean and needs no model of draws.
+    Without covariates each joint resample of instructions is fitted anew. With covariates the fit is
+    a logistic regression with a column per model, and resamples move it by its linearised
+    influence (the cluster sandwich).
+
+    Parameters
+    ----------
+    table : DataFrame
+        Battles of one annotator: ``model`` against ``reference``, either side any model.
+    covariates : sequence of str
+        "position" (1 where the model was shown first, -1 where second), "length" ((l_model -
+        l_reference) / (l_model + l_reference)), or any numeric column that is a difference, model
+        minus reference. Rows without a value are left out and counted in the settings.
+    confidence_level : float
+        Coverage in (0, 1).
+    n_resamples, rng
+        Bootstrap resamples and seed.
+
+    Returns
+    -------
+    Ratings
+        With ``.to_frame()``, ``.win_rate(a, b)`` and ``.coefficients``.
+
+    Raises
+    ------
+    AnnotationError
+        Several annotators, an unnamed side, instruction ids on some rows only, models in halves that
+        never met (no common scale), or covariates that cannot be told apart from each other or from
+        the models.
+
+    Warns
+    -----
+    UndefinedWarning
+        Where nothing varies between resamples: a single instruction, or draws alone.
+        Where models won or lost every battle against the others: their ratings are infinite, hence
+        NaN, and they say nothing about the rest. Also where more than 1 % of resamples were so.
+
+    References
+    ----------
+    Bradley, R. A., Terry, M. E. (1952). Biometrika 39, 324-345. Ford, L. R. (1957), American
+    Mathematical Monthly 64(8), for when finite ratings exist.
+
+    Maystre, L., Grossglauser, M. (2015). Fast and accurate inference of Plackett-Luce models,
+    NeurIPS; the solver is choix's iterative Luce spectral ranking.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> battles = pd.DataFrame({"model": ["a", "b", "c", "a"], "reference": ["b", "c", "a", "c"],
+    ...                         "outcome": [1, 1, 0, 0], "n": [60, 60, 70, 30]})
+    >>> battles = pd.concat([battles, battles.assign(outcome=1 - battles["outcome"], n=30)])
+    >>> bradley_terry(battles, n_resamples=99).to_frame()["model"].tolist()
+    ['a', 'b', 'c']
+    """
+    options.check_options(confidence_level, n_resamples)
+    rows, left_out = _battles(table, covariates)
+    names, (first, second) = _codes(rows)
+    wins = _wins(rows, first, second, len(names))
+    _require_connected(names, wins)
+    rated, separated = _finite(names, wins)
+    inside = np.isin(first, rated) & np.isin(second, rated)
+    rows, first, second = rows[inside], first[inside], second[inside]
+    position = np.full(len(names), -1)
+    position[rated] = np.arange(len(rated))
+    first, second = position[first], position[second]
+    fit = fit_regression if covariates else fit_choix
+    units = battle_units(rows, first, second, covariates)
+    estimate, draws, failed = fit(units, len(rated), list(covariates), n_resamples, rng)
+    p = len(rated)
+    covariance = np.cov(draws[:p])
+    variance = np.diag(covariance)
+    unmoved = _unmoved(units, variance)
+    error = np.sqrt(np.maximum(variance[:, None] + variance - 2 * covariance, 0))
+    joint = JointEstimates(
+        models=[names[k] for k in rated],
+        estimate=estimate[:p],
+        resamples=draws[:p],
+        difference_error=error if not unmoved else np.full((p, p), np.nan),
+        df=np.full((p, p), np.inf),
+        shared=np.full((p, p), units.unit.max() + 1.0),  # all are fitted to each resample
+        n=wins.sum(axis=1)[rated] + wins.sum(axis=0)[rated],
+        untested=np.full(p, unmoved, dtype=object),
+    )
+    common = results.settings(
+        method="Bradley-Terry, " + ("linearised" if covariates else "refitted") + " joint bootstrap",
+        unit=results.unit_of(not units.anonymous),
+        confidence_level=confidence_level,
+        n_resamples=draws.shape[1],
+        rng=rng,
+    )
+    settings = common | {"n_resamples_separated": failed, "covariates": list(covariates), **left_out}
+    battles = pd.Series((wins.sum(axis=1) + wins.sum(axis=0)).round().astype(np.int64), index=names)
+    effects = _effects(list(covariates), estimate[p:], draws[p:], confidence_level)
+    if unmoved:
+        effects[["standard_error", "ci_low", "ci_high"]] = np.nan
+        warnings.warn(f"intervals of ratings: {unmoved}", UndefinedWarning, stacklevel=2)
+    _warn(separated, failed, n_resamples)
+    return Ratings(joint, separated, battles, effects, settings)
+
+
+def _battles(table, covariates):
+    """Return the usable rows with their covariates, and how many were left out."""
+    known = {"position": ["position"], "length": ["length_model", "length_reference"]}
+    needed = [c for name in covariates for c in known.get(name, [name])]
+    table = check(table, require=["reference", *needed])
+    require_judged(table)
+    judges = table["annotator"].unique()
+    if len(judges) > 1:
+        raise AnnotationError("one annotator", column="annotator", found=", ".join(map(str, judges[:4])))
+    for column in ("model", "reference"):
+        if table[column].isna().any():
+            row = int(np.flatnonzero(table[column].isna())[0])
+            raise AnnotationError("a name on both sides", row=row, column=column, found=None)
+    own = table["model"].astype(str) == table["reference"].astype(str)
+    values = {name: _covariate(table, name) for name in covariates}
+    complete = np.logical_and.reduce([np.isfinite(v) for v in values.values()] + [~own])
+    judged = table["outcome"].notna()
+    rows = table.assign(**{f"_{name}": v for name, v in values.items()})[judged & complete]
+    if rows.empty:
+        raise AnnotationError(f"battles with values of {', '.join(covariates) or 'two models'}")
+    left_out = {
+        "n_missing": int(table["n"][~judged].sum()),
+        "n_left_out": int(table["n"][judged & ~complete].sum()),
+    }
+    return rows, left_out
+
+
+def _covariate(table, name):
+    if name == "position":
+        shown = to_numeric(table["position"]).to_numpy(dtype=float, na_value=np.nan)
+        return np.select([shown == 1, shown == 2], [1.0, -1.0], np.nan)
+    if name == "length":
+        ours, theirs = table["length_model"].to_numpy(), table["length_reference"].to_numpy()
+        with np.errstate(invalid="ignore"):
+            return np.where(ours + theirs > 0, (ours - theirs) / (ours + theirs), 0.0 * (ours + theirs))
+    return to_numeric(table[name]).to_numpy(dtype=float, na_value=np.nan)
+
+
+def _codes(rows):
+    sides = [rows[c].astype(str).to_numpy(dtype=str) for c in ("model", "reference")]
+    names, codes = np.unique(np.concatenate(sides), return_inverse=True)
+    return [str(n) for n in names], (codes[: len(rows)], codes[len(rows) :])
+
+
+def _wins(rows, first, second, p):
+    """Return how often row beat column, draws half."""
+    y, n = rows["outcome"].to_numpy(), rows["n"].to_numpy()
+    wins = np.bincount(first * p + second, y * n, p * p) + np.bincount(second * p + first, (1 - y) * n, p * p)
+    return wins.reshape(p, p)
+
+
+def _require_connected(names, wins):
+    count, label = sparse.csgraph.connected_components(wins > 0, directed=False)
+    if count > 1:
+        halves = [", ".join(np.array(names)[label == k][:3]) for k in range(min(count, 3))]
+        raise AnnotationError(
+            f"battles that connect all models; {count} groups never met, so there is no common scale: "
+            + " | ".join(halves)
+        )
+
+
+def _finite(names, wins):
+    """Return the models of the largest group with finite ratings, and why the others have none.
+
+    Ratings are finite if and only if each model is reached from each other along wins (Ford 1957).
+    """
+    _, label = sparse.csgraph.connected_components(wins > 0, directed=True, connection="strong")
+    largest = np.bincount(label).argmax()
+    rated = np.flatnonzero(label == largest)
+    if len(rated) < 2:
+        raise AnnotationError("two or more models that both won and lost: every battle is separated")
+    separated = {}
+    beats = wins > 0
+    reach = sparse.csgraph.shortest_path(beats, unweighted=True)
+    for k in np.flatnonzero(label != largest):
+        above = np.isfinite(reach[k, rated]).any()
+        separated[names[k]] = "rating undefined: " + (
+            "never lost to the rated models, directly or through others"
+            if above
+            else "never won against the rated models, directly or through others"
+        )
+    return rated, separated
+
+
+def _unmoved(units, variance):
+    """Return why no resample differs from the data, so that there is neither error nor rank; or ""."""
+    total = len(np.unique(units.unit)) if units.multiplicity is None else units.multiplicity.sum()
+    if total < 2:
+        return "a single instruction"
+    return "all outcomes are draws" if variance.max() < UNMOVED**2 else ""
+
+
+def _effects(covariates, estimate, draws, confidence_level):
+    columns = ["covariate", "coefficient", "standard_error", "ci_low", "ci_high"]
+    if not covariates:
+        return pd.DataFrame(columns=columns)
+    low, high = intervals.percentile_interval(draws.T, confidence_level=confidence_level)
+    values = [covariates, estimate, draws.std(axis=1, ddof=1), low, high]
+    return pd.DataFrame(dict(zip(columns, values, strict=True)))
+
+
+def _warn(separated, failed, n_resamples):
+    if separated:
+        name, reason = next(iter(separated.items()))
+        more = f" (and {len(separated) - 1} more models)" if len(separated) > 1 else ""
+        warnings.warn(f"{name}{more}: {reason}", UndefinedWarning, stacklevel=3)
+    if failed > 0.01 * n_resamples:
+        text = f"{failed} of {n_resamples} resamples had no finite ratings and were left out"
+        warnings.warn(f"{text}: errors are too small", UndefinedWarning, stacklevel=3)

@@ -1,0 +1,393 @@
+"""Many models: which differences are real, which ranks are possible, how many tiers there are.
+
+Everything rests on one joint bootstrap of all models' estimates. A neighbouring gap, or each
+model's own interval, is no statement about ranks: a rank is a statement about all differences.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from alpaca_analysis.foundations import options
+from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
+from alpaca_analysis.inference import results
+from alpaca_analysis.win_rates.joint import JointEstimates, joint_win_rates
+
+TOGETHER = "jointly, by instruction"
+APART = "independently of each other: no shared instructions"
+UNRANKED = "shown neither better nor worse than any: "
+ALIKE = "all outcomes alike: its own error counts as 0"
+
+
+def pairwise_differences(
+    table: pd.DataFrame,
+    *,
+    confidence_level: float = 0.95,
+    n_resamples: int = 9999,
+    rng=0,
+    stratify: str | None = None,
+) -> pd.DataFrame:
+    """Compare every model with every other, with intervals and p-values that hold for all at once.
+
+    The simultaneous interval of a difference is difference -+ c * standard error, where c is the
+    `confidence_level` quantile of the largest |t| over all pairs in the joint bootstrap (max-t). It
+    uses that differences are correlated, which Bonferroni's does not.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Judgements of two or more models against one reference by one annotator.
+    confidence_level : float
+        Probability in (0, 1) that all intervals cover at once.
+    n_resamples, rng
+        Bootstrap resamples and seed.
+    stratify : str, optional
+        Column whose groups keep their size in every resample.
+
+    Returns
+    -------
+    DataFrame
+        One row per pair, the better model first: ``model_a``, ``model_b``, ``difference``,
+        ``standard_error``, ``ci_low``, ``ci_high`` (simultaneous), ``pvalue`` (t-test of this pair
+        alone), ``pvalue_max_t`` (single-step, joint bootstrap), ``pvalue_holm``, ``pvalue_bh``
+        (Holm; Benjamini and Hochberg, over all pairs), ``ordered`` (shown to differ by the step-down
+        test behind `rank_sets`), ``paired``, ``n_shared`` (instructions that both were judged on),
+        ``note``. Largest difference first; fractions.
+
+    Raises
+    ------
+    AnnotationError
+        Fewer than two models, several references or annotators, a model without a usable judgement.
+
+    Warns
+    -----
+    UndefinedWarning
+        Where a difference shows no variation, or a model has too few judgements to be tested.
+
+    Notes
+    -----
+    A difference is that of two win rates, each over *all* judged instructions of its model, as in
+    `win_rate` and `rank_sets`: one number a model, however many there are. `compare` takes the
+    instructions that both models share, and no others. The two agree where all are shared.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import from_counts
+    >>> table = from_counts({"model": ["a", "b"], "n_wins": [90, 50], "n_losses": [10, 50],
+    ...                      "n_draws": [0, 0]})
+    >>> pairwise_differences(table)[["model_a", "model_b", "difference", "ordered"]]
+      model_a model_b  difference  ordered
+    0       a       b         0.4     True
+    """
+    options.check_options(confidence_level, n_resamples)
+    from statsmodels.stats.multitest import multipletests
+
+    joint = joint_win_rates(table, n_resamples=n_resamples, rng=rng, stratify=stratify)
+    largest, critical, better = _simultaneous(_two_or_more(joint), confidence_level)
+    order = np.argsort(-joint.estimate, kind="stable")
+    first, second = (order[k] for k in np.triu_indices(len(order), 1))
+    difference, error = joint.difference[first, second], joint.difference_error[first, second]
+    t = difference * joint.scale[first, second]
+    pvalue = np.where(error > 0, 2 * stats.t.sf(np.abs(t), joint.df[first, second]), np.nan)
+    usable = ~np.isnan(pvalue)
+    half = np.where(usable, critical * error, np.nan)
+    names = np.array(joint.models, dtype=object)
+    out = pd.DataFrame(
+        {
+            "model_a": names[first],
+            "model_b": names[second],
+            "difference": difference,
+            "standard_error": error,
+            "ci_low": difference - half,
+            "ci_high": difference + half,
+            "pvalue": pvalue,
+            "pvalue_max_t": np.where(usable, _exceedance(largest, np.abs(t)), np.nan),
+        }
+    )
+    for name, method in (("pvalue_holm", "holm"), ("pvalue_bh", "fdr_bh")):
+        out[name] = np.nan
+        if usable.any():
+            out.loc[usable, name] = multipletests(pvalue[usable], method=method)[1]
+    out["ordered"] = better[first, second]
+    out["paired"] = joint.shared[first, second] > 0
+    out["n_shared"] = joint.shared[first, second].astype(np.int64)
+    alike = [f"{name}: {ALIKE}" if same else "" for name, same in zip(names, _alike(joint), strict=True)]
+    out["note"] = [
+        "; ".join(filter(None, (_pair_note(joint, j, k, known), alike[j], alike[k])))
+        for j, k, known in zip(first, second, usable, strict=True)
+    ]
+    out = out.sort_values("difference", ascending=False, kind="stable", ignore_index=True)
+    out.attrs = _settings(joint, confidence_level, rng, critical, stratify)
+    if not usable.all():
+        unknown = out[out["pvalue"].isna()].head(3)
+        pairs = ", ".join(f"{a} and {b}" for a, b in zip(unknown["model_a"], unknown["model_b"], strict=True))
+        warnings.warn(f"{pairs}: {unknown['note'].iloc[0]}", UndefinedWarning, stacklevel=2)
+    return out
+
+
+def _pair_note(joint, j, k, known):
+    reasons = [f"{joint.models[i]}: {joint.untested[i]}" for i in (j, k) if joint.untested[i]]
+    if not known:
+        return "undefined: " + ("; ".join(reasons) or "no variation in the difference")
+    shared, smaller = joint.shared[j, k], min(joint.n[j], joint.n[k])
+    if not shared:
+        return "taken as " + APART
+    return f"{shared:.0f} of {smaller:.0f} instructions shared" if 2 * shared < smaller else ""
+
+
+def _alike(joint):
+    """Return which models have outcomes without variation, so that a test with them rests on the other's."""
+    moved = np.abs(joint.resamples - joint.estimate[:, None]).max(axis=1)
+    return (moved < 1e-12) & (joint.untested == "")  # sums in another order differ in the last digit
+
+
+def _exceedance(largest, t):
+    """Return (1 + how many of `largest` reach t) / (1 + how many there are)."""
+    reached = len(largest) - np.searchsorted(np.sort(largest), t, side="left")
+    return (1 + reached) / (1 + len(largest))
+
+
+def rank_sets(
+    table: pd.DataFrame,
+    *,
+    confidence_level: float = 0.95,
+    n_resamples: int = 9999,
+    rng=0,
+    stratify: str | None = None,
+) -> pd.DataFrame:
+    """Compute confidence sets for the ranks of all models, and the tiers they form.
+
+    The rank of a model is 1 + the number of models with a higher win rate. Its confidence set runs
+    from 1 + the number of models shown to be better to p - the number shown to be worse. "Shown" means
+    rejected by the step-down max-t test of the one-sided hypotheses "j is not better than k", in both
+    directions, from the joint bootstrap of all differences. The *marginal* set covers the rank of
+    this one model with probability `confidence_level`, the *simultaneous* ones cover all ranks at
+    once; use the first for a model named beforehand, the second for a statement about the whole
+    list. Simultaneous statements are closed under transitivity (a above b and b above c give a
+    above c), which is free: it is true whenever they are.
+
+    The tier of a model is the length of the longest chain of models, each shown to be better than
+    the next, that ends in it. Within a tier no two models are shown to differ; the number of
+    tiers is the largest number of models whose order is known.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Judgements of two or more models against one reference by one annotator. Without
+        instruction ids (a table of counts) models are drawn independently, and ``note`` says so:
+        sets are then wider or narrower than the paired ones, usually wider.
+    confidence_level : float
+        Coverage in (0, 1).
+    n_resamples, rng
+        Bootstrap resamples and seed.
+    stratify : str, optional
+        Column whose groups keep their size in every resample.
+
+    Returns
+    -------
+    DataFrame
+        ``model``, ``rank``, ``rank_low``, ``rank_high`` (marginal), ``simultaneous_low``,
+        ``simultaneous_high``, ``tier``, ``win_rate``, ``note`` (how the model was drawn, why it is in no
+        test, or that all its outcomes are alike); best first, integers from 1.
+        ``.attrs`` holds the settings, ``n_tiers`` and ``n_pairs_ordered`` of ``n_pairs``.
+
+    Raises
+    ------
+    AnnotationError
+        Fewer than two models, several references or annotators, a model without a usable judgement.
+
+    Warns
+    -----
+    UndefinedWarning
+        Where a model has too few judgements to be tested against others. It may have any rank, as may
+        the others relative to it; they are ranked among each other as if it were not there.
+
+    References
+    ----------
+    Mogstad, M., Romano, J. P., Shaikh, A. M., Wilhelm, D. (2024). Inference for ranks with
+    applications to mobility across neighbourhoods and academic achievement across countries.
+    Review of Economic Studies 91(1), 476-518.
+
+    Romano, J. P., Wolf, M. (2005). Exact and approximate stepdown methods for multiple hypothesis
+    testing. JASA 100(469), 94-108.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import from_counts
+    >>> table = from_counts({"model": ["a", "b", "c"], "n_wins": [90, 52, 50],
+    ...                      "n_losses": [10, 48, 50], "n_draws": [0, 0, 0]})
+    >>> rank_sets(table)[["model", "rank", "rank_low", "rank_high", "tier"]]
+      model  rank  rank_low  rank_high  tier
+    0     a     1         1          1     1
+    1     b     2         2          3     2
+    2     c     3         2          3     2
+    """
+    options.check_options(confidence_level, n_resamples)
+    joint = joint_win_rates(table, n_resamples=n_resamples, rng=rng, stratify=stratify)
+    out, critical = joint_rank_sets(joint, confidence_level=confidence_level)
+    out = out.rename(columns={"estimate": "win_rate"})
+    alike = out["model"].isin(np.array(joint.models)[_alike(joint)])
+    out["note"] = out["note"].mask(alike, (out["note"] + f"; {ALIKE}").str.removeprefix("; "))
+    out.attrs.update(_settings(joint, confidence_level, rng, critical, stratify))
+    if (joint.untested != "").any():
+        lost = out[out["note"].str.startswith(UNRANKED)]
+        names = ", ".join(lost["model"].head(3)) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
+        warnings.warn(f"{names}: {lost['note'].iloc[0]}", UndefinedWarning, stacklevel=2)
+    return out
+
+
+def joint_rank_sets(joint: JointEstimates, *, confidence_level=0.95) -> tuple[pd.DataFrame, float]:
+    """Return the rank sets and tiers of `joint` as `rank_sets` does, and the simultaneous critical value.
+
+    Parameters
+    ----------
+    joint : JointEstimates
+        Estimates with their joint resamples, of win rates or of anything else.
+    confidence_level : float
+        Coverage in (0, 1).
+
+    Returns
+    -------
+    frame : DataFrame
+        As of `rank_sets`, with ``estimate`` in place of ``win_rate``.
+    critical : float
+        Critical value of the largest |t| over all pairs.
+    """
+    p = len(_two_or_more(joint).models)
+    _, critical, better = _simultaneous(joint, confidence_level)
+    centred, t = joint.centred, joint.difference * joint.scale
+    marginal = np.array([_marginal(centred, joint.scale, t, j, confidence_level) for j in range(p)])
+    out = pd.DataFrame(
+        {
+            "model": joint.models,
+            "rank": stats.rankdata(-joint.estimate, method="min").astype(np.int64),
+            "rank_low": 1 + marginal[:, 0],
+            "rank_high": p - marginal[:, 1],
+            "simultaneous_low": 1 + better.sum(axis=0),
+            "simultaneous_high": p - better.sum(axis=1),
+            "tier": _tiers(better),
+            "estimate": joint.estimate,
+            "note": np.where(_drawn_apart(joint), "drawn " + APART, ""),
+        }
+    )
+    lost = joint.untested != ""
+    out.loc[lost, "note"] = UNRANKED + joint.untested[lost]
+    out = out.sort_values(["estimate", "model"], ascending=[False, True], kind="stable", ignore_index=True)
+    out.attrs = {
+        "n_tiers": int(out["tier"].max()),
+        "n_pairs_ordered": int(better.sum()),
+        "n_pairs": p * (p - 1) // 2,
+    }
+    return out, critical
+
+
+def simultaneous_critical_value(joint: JointEstimates, *, confidence_level=0.95) -> float:
+    """Return the `confidence_level` quantile, over resamples, of the largest |t| over all pairs."""
+    nothing = np.zeros((len(joint.models),) * 2, dtype=bool)
+    return _quantile(_largest_of_all(joint.centred, joint.scale, nothing), confidence_level)
+
+
+def _drawn_apart(joint):
+    return (joint.shared > 0).sum(axis=1) <= 1  # with itself alone, or without instruction ids not even so
+
+
+def _settings(joint, confidence_level, rng, critical, stratify=None):
+    common = results.settings(
+        method="max-t step-down on the joint bootstrap",
+        unit=results.unit_of(joint.shared.any()),
+        confidence_level=confidence_level,
+        n_resamples=joint.resamples.shape[1],
+        rng=rng,
+    )
+    return common | {
+        "stratify": stratify,
+        "critical_value": critical,
+        "note": "models drawn " + (APART if _drawn_apart(joint).any() else TOGETHER),
+    }
+
+
+def _two_or_more(joint):
+    if len(joint.models) < 2:
+        raise AnnotationError("at least two models", column="model", found=joint.models)
+    return joint
+
+
+def _quantile(largest, confidence_level):
+    return float(np.quantile(largest, confidence_level, method="higher"))
+
+
+def _largest(centred, scale, j, others, won, lost):
+    """Return, per resample, the largest centred t among the hypotheses about j still open.
+
+    Both directions are open against models in neither `won` nor `lost`; where j was shown better,
+    "j's rival is not better than j" stays open, and the reverse where it was shown worse.
+    """
+    top = np.zeros(centred.shape[1], dtype=np.float32)
+    t = np.empty_like(top)
+    for k in others:
+        np.subtract(centred[j], centred[k], out=t)
+        t *= np.float32(-scale[j, k] if won[k] else scale[j, k])
+        if not won[k] and not lost[k]:
+            np.abs(t, out=t)
+        np.maximum(top, t, out=top)
+    return top
+
+
+def _largest_of_all(centred, scale, better):
+    top = np.zeros(centred.shape[1], dtype=np.float32)
+    for j in range(len(centred) - 1):
+        others = range(j + 1, len(centred))
+        np.maximum(top, _largest(centred, scale, j, others, better[j], better[:, j]), out=top)
+    return top
+
+
+def _marginal(centred, scale, t, j, confidence_level):
+    """Return how many models are shown to be better than j, and how many worse, for j alone."""
+    others = np.delete(np.arange(len(t)), j)
+    won = lost = np.zeros(len(t), dtype=bool)
+    while True:
+        critical = _quantile(_largest(centred, scale, j, others, won, lost), confidence_level)
+        now_won, now_lost = won | (t[j] > critical), lost | (t[j] < -critical)
+        if (now_won == won).all() and (now_lost == lost).all():
+            return int(lost.sum()), int(won.sum())
+        won, lost = now_won, now_lost
+
+
+def _simultaneous(joint, confidence_level):
+    """Return the largest |t| per resample, its critical value, and who is shown to be better than whom."""
+    centred, scale = joint.centred, joint.scale
+    t = joint.difference * scale
+    better = np.zeros(t.shape, dtype=bool)
+    first = None
+    while True:
+        top = _largest_of_all(centred, scale, better)
+        critical = _quantile(top, confidence_level)
+        first = (top, critical) if first is None else first
+        now = better | (t > critical)
+        if (now == better).all():
+            return *first, _closure(better)
+        better = now
+
+
+def _closure(better):
+    """Return the transitive closure of a relation, a boolean matrix."""
+    while True:
+        wider = better | ((better.astype(float) @ better.astype(float)) > 0)
+        if (wider == better).all():
+            return better
+        better = wider
+
+
+def _tiers(better):
+    """Return the length of the longest chain that ends in each model."""
+    tier = np.ones(len(better), dtype=np.int64)
+    for _ in range(len(better)):
+        above = np.where(better, tier[:, None], 0).max(axis=0)
+        if (tier == above + 1).all():
+            break
+        tier = above + 1
+    return tier

@@ -1,0 +1,94 @@
+"""Malformed files and values for the tests and the fuzzing of readers."""
+
+import gzip
+import io
+import json
+
+import pandas as pd
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+import alpaca_analysis as aa
+from alpaca_analysis import AnnotationError
+
+RECORD = {
+    "instruction": "Name three primes.",
+    "output_1": "2, 3 and 5",
+    "output_2": "2, 3, 5",
+    "generator_1": "text_davinci_003",
+    "generator_2": "m",
+    "dataset": "koala",
+    "annotator": "alpaca_eval_gpt4",
+    "preference": 2,
+}
+GOOD = json.dumps([RECORD, RECORD | {"instruction": "Hello?", "preference": 1.5}]).encode()
+SUFFIXES = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".json.gz", ".csv.gz")
+QUICK = settings(
+    max_examples=60,
+    deadline=5000,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+def parquet(records):
+    buffer = io.BytesIO()
+    pd.DataFrame(records).to_parquet(buffer)
+    return buffer.getvalue()
+
+
+SEEDS = [
+    GOOD,
+    b"\n".join(json.dumps(r).encode() for r in json.loads(GOOD)),
+    pd.DataFrame(json.loads(GOOD)).to_csv(index=False).encode(),
+    gzip.compress(GOOD, mtime=0),
+    parquet(json.loads(GOOD)),
+]
+
+
+def read_or_refuse(path, data):
+    """Return the table, or None where one AnnotationError names the file; anything else fails."""
+    path.write_bytes(data)
+    try:
+        table = aa.read_annotations(path)
+    except AnnotationError as error:
+        assert path.name in str(error)  # noqa: PT017
+        return None
+    assert isinstance(table, pd.DataFrame)
+    assert len(table)
+    return table
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+DEFECTS = {
+    "byte order mark alone": (".csv", b"\xef\xbb\xbf"),
+    "byte order mark and blank lines": (".csv", b"\xef\xbb\xbf\n\n"),
+    "blank lines and nothing": (".csv", b"\n \n"),
+    "first line empty": (".csv", b"\ninstruction,preference\na,1\n"),
+    "NUL bytes": (".json", b"\0" * 64),
+    "NUL in CSV": (".csv", b"a,b\n\0,1\n"),
+    "a number": (".json", b"1"),
+    "nested 100,000 deep": (".json", b"[" * 100_000),
+    "objects 100,000 deep": (".json", b'[{"a":' * 100_000),
+    "an integer of 10,000 digits": (
+        ".json",
+        GOOD.replace(b'"preference": 2', b'"preference": ' + b"9" * 10_000),
+    ),
+    "a fraction of 10,000 digits": (
+        ".json",
+        GOOD.replace(b'"preference": 2', b'"preference": 1.' + b"9" * 10_000),
+    ),
+    "an exponent without end": (".json", GOOD.replace(b'"preference": 2', b'"preference": 1e999999')),
+    "10,000 digits in CSV": (".csv", SEEDS[2].replace(b",2.0\n", b"," + b"9" * 10_000 + b"\n")),
+    "a Parquet head alone": (".parquet", b"PAR1"),
+    "a Parquet file cut off": (".parquet", SEEDS[4][:-20]),
+    "a gzip head alone": (".json.gz", b"\x1f\x8b"),
+    "gzip in gzip": (".json.gz", gzip.compress(gzip.compress(GOOD))),
+    "UTF-16": (".json", GOOD.decode().encode("utf-16")),
+}

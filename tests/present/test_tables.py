@@ -1,0 +1,314 @@
+"""Tables: digits that follow from the error, and names that can act in no format."""
+
+import html.parser
+import io
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from alpaca_analysis import (
+    compare,
+    from_counts,
+    show,
+    to_csv,
+    to_latex,
+    to_leaderboard,
+    to_markdown,
+    win_rate,
+)
+from alpaca_analysis.present.rendering import Table, decimals, format_number, printable
+
+HOSTILE = {
+    "script": "<script>alert(1)</script>",
+    "handler": '"><img src=x onerror=alert(1)>',
+    "link": "[x](javascript:alert(1))",
+    "formula": '=HYPERLINK("http://example.org","x")',
+    "plus": "+1+cmd|' /C calc'!A0",
+    "at": "@SUM(1)",
+    "tab": "\t=1+1",
+    "latex": r"\input{/etc/passwd}",
+    "maths": "$x^2_1$ & 50% #1 ~{}",
+    "row option": "[1cm] *",
+    "escape": "gpt4\x1b[2J\x1b]0;owned\x07",
+    "lines": "a\nb\r\nc\u2028d",
+    "reversed": "abc\u202edcba",
+    "pipe": "a | b `c` **d** <b>",
+    "wide": "模型-七",
+}
+
+
+@pytest.fixture(scope="module")
+def xwin():
+    return from_counts(
+        {"model": ["xwinlm-70b-v0.1", "xwinlm-7b-v0.1"], "n_wins": [765, 703], "n_losses": [35, 97],
+         "n_draws": [1, 1]}
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def hostile():
+    names = list(HOSTILE.values())
+    n = len(names)
+    return win_rate(
+        from_counts(
+            {"model": names, "n_wins": range(90, 90 - n, -1), "n_losses": [10] * n, "n_draws": [0] * n}
+        ),
+        method="t",
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (0.724941926, 2),
+        (0.0994, 3),
+        (0.0996, 2),
+        (0.995, 2),
+        (9.96, 0),
+        (1.154, 1),
+        (15.0, 0),
+        (2e-5, 6),
+        (0, 2),
+    ],
+)
+def test_decimals_show_two_significant_digits_of_the_error(error, expected):
+    assert decimals(error) == expected
+    if error:
+        digits = re.sub(r"^0*\.?0*", "", format_number(error, expected)).replace(".", "")
+        assert len(digits) >= 2
+
+
+def test_show_gives_the_published_win_rates_with_their_errors(xwin):
+    cells = show(win_rate(xwin, method="bca")).cells
+    assert cells["win rate (%)"].tolist() == ["95.57 ± 0.72", "87.8 ± 1.2"]
+    low, high = (float(x) for x in cells["95 % interval (%)"][0].split(" to "))
+    assert low == pytest.approx(93.95, abs=0.1)
+    assert high == pytest.approx(96.82, abs=0.1)
+    assert cells["wins"].tolist() == ["765", "703"]
+
+
+def test_show_names_the_method_and_the_unit_under_the_table(xwin):
+    text = str(show(win_rate(xwin, method="bca", n_resamples=999)))
+    assert (
+        text.splitlines()[-1] == "Interval: bca; unit: judgement (no instruction ids); 999 resamples; seed: 0"
+    )
+
+
+def test_show_sets_differences_in_points_and_small_p_values_as_bounds(xwin):
+    table = show(compare(xwin, "xwinlm-7b-v0.1", "xwinlm-70b-v0.1"))
+    assert table.cells.loc[0, "difference (points)"] == "−7.7 ± 1.4"
+    assert table.cells.loc[0, "p"] == "< 0.001"
+    assert "taken as independent samples" in table.caption
+
+
+def test_show_leaves_published_percent_and_unknown_columns_as_they_are():
+    frame = pd.DataFrame(
+        {
+            "model": ["a"],
+            "win_rate": [95.568],
+            "standard_error": [0.7249],
+            "mode": ["community"],
+            "x": [0.123456],
+        }
+    )
+    cells = show(frame).cells
+    assert cells.iloc[0].tolist() == ["a", "95.57 ± 0.72", "community", "0.1235"]
+
+
+def test_show_marks_what_is_undefined_and_says_why():
+    frame = pd.DataFrame(
+        {"model": ["a", "b"], "win_rate": [0.5, 1.0], "standard_error": [0.01, 0.0], "ci_low": [0.48, np.nan],
+         "ci_high": [0.52, np.nan], "note": ["", "interval undefined: all outcomes are equal"]}
+    )  # fmt: skip
+    cells = show(frame).cells
+    assert cells["win rate (%)"].tolist() == ["50.0 ± 1.0", "100.0 ± 0.0"]
+    assert cells["interval (%)"].tolist() == ["48.0 to 52.0", "–"]
+    assert cells["note"].tolist() == ["", "interval undefined: all outcomes are equal"]
+
+
+def test_show_takes_correlations_as_they_are():
+    frame = pd.DataFrame({"statistic": [0.942], "ci_low": [0.830], "ci_high": [0.981], "n": [15]})
+    assert show(frame).cells.iloc[0].tolist() == ["0.942", "0.830 to 0.981", "15"]
+
+
+def test_show_keeps_lengths_of_a_response_in_characters():
+    frame = pd.DataFrame({"annotator": ["a"], "difference": [-244.03], "outcome": [0.2334],
+                          "standard_error": [0.0123], "ci_low": [0.211], "ci_high": [0.259], "n": [3289]})  # fmt: skip
+    assert show(frame).cells.iloc[0].tolist() == ["a", "−244", "23.3 ± 1.2", "21.1 to 25.9", "3,289"]
+
+
+def test_show_leaves_other_published_win_rates_in_percent_too():
+    frame = pd.DataFrame({"point": [1], "auto_win_rate": [92.92], "human_win_rate": [69.78]})
+    assert show(frame).cells.iloc[0].tolist() == ["1", "92.92", "69.78"]
+
+
+def test_show_takes_objects_with_to_frame_and_refuses_others(xwin):
+    class Result:
+        def to_frame(self):
+            return win_rate(xwin, method="t")
+
+    assert str(show(Result())) == str(show(win_rate(xwin, method="t")))
+    with pytest.raises(TypeError, match="found list"):
+        show([1, 2])
+
+
+def test_show_of_an_empty_frame_has_its_header():
+    assert str(show(pd.DataFrame({"model": [], "n_total": []}))).startswith("model")
+
+
+def test_the_same_result_gives_the_same_html(xwin):
+    first, second = (show(win_rate(xwin, method="t"))._repr_html_() for _ in range(2))
+    assert first == second
+    assert "id=" not in first
+
+
+class Tags(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags, self.attributes, self.text = set(), set(), []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_names_cannot_act_in_html(hostile):
+    parser = Tags()
+    parser.feed(show(hostile).to_html())
+    assert parser.tags == {"table", "caption", "thead", "tbody", "tr", "th", "td"}
+    assert parser.attributes == {"style", "scope"}
+    for name in HOSTILE.values():
+        assert printable(name) in parser.text
+
+
+def test_column_names_and_captions_cannot_act_either():
+    frame = pd.DataFrame({"<script>x</script>": ["a"]})
+    frame.attrs = {"method": "<script>", "unit": "\x1b[31m"}
+    parser = Tags()
+    parser.feed(show(frame).to_html())
+    assert "script" not in parser.tags
+    assert "\x1b" not in str(show(frame))
+
+
+def test_names_cannot_act_in_a_terminal(hostile):
+    text = str(show(hostile))
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", text)
+    assert len(text.splitlines()) == 1 + len(hostile) + 1  # header, rows, caption
+    assert r"gpt4\x1b[2J\x1b]0;owned\x07" in text
+
+
+def test_plain_text_stands_in_columns_whatever_the_script_of_a_name():
+    table = Table(pd.DataFrame({"model": ["模型", "ab"], "n": ["1", "22"]}), (False, True))
+    assert str(table).splitlines() == ["model   n", "模型    1", "ab     22"]
+
+
+def test_names_cannot_act_in_markdown(hostile):
+    lines = to_markdown(hostile).splitlines()
+    assert len(lines) == 2 + len(hostile)
+    columns = {len(re.findall(r"(?<!\\)\|", line)) for line in lines}
+    assert columns == {show(hostile).cells.shape[1] + 1}
+    text = "\n".join(lines)
+    assert not re.search(r"<[a-z/]", text)
+    assert not re.search(r"(?<!\\)[\[\]`*$]", text)
+
+
+def test_names_cannot_act_in_latex(hostile):
+    body = to_latex(hostile)
+    allowed = {
+        *("begin", "end", "toprule", "midrule", "bottomrule", "textbackslash", "textasciicircum"),
+        *("textasciitilde", "textless", "textgreater", "textbar", "textquotedbl", "textasciigrave"),
+        *("textquotesingle", "pm", "dots"),
+    }
+    assert set(re.findall(r"\\([a-zA-Z]+)", body)) <= allowed
+    assert r"\textbackslash{}input\{/etc/passwd\}" in body
+    rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+    assert len(rows) == 1 + len(hostile)
+    assert not any(re.match(r"\s*[\[*]", row) for row in rows)
+    # what is left of & % # $ _ is escaped, or is ours
+    plain = body.replace(r"$\pm$", "").replace("$-$", "")
+    assert not re.search(r"(?<!\\)[%#$_^~]", plain)
+    assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {show(hostile).cells.shape[1] - 1}
+
+
+def test_latex_of_a_float_escapes_its_caption_and_refuses_other_labels(xwin):
+    body = to_latex(win_rate(xwin, method="t"), caption=r"50 % \input{x}", label="tab:xwin")
+    assert r"\caption{50 \% \textbackslash{}input\{x\}}" in body
+    assert r"\label{tab:xwin}" in body
+    with pytest.raises(ValueError, match="label: found"):
+        to_latex(win_rate(xwin, method="t"), label=r"x}\input{y}")
+
+
+def test_latex_compiles(hostile, tmp_path):
+    if not shutil.which("pdflatex"):
+        pytest.skip("needs pdflatex (Debian: texlive-latex-recommended)")
+    latin = hostile[hostile["model"] != HOSTILE["wide"]]  # other scripts need LuaLaTeX or XeLaTeX
+    document = "\n".join(
+        [r"\documentclass{article}", r"\usepackage[T1]{fontenc}", r"\usepackage{textcomp,booktabs,graphicx}",
+         r"\begin{document}", r"\resizebox{\textwidth}{!}{%", to_latex(latin) + "}", r"\end{document}"]
+    )  # fmt: skip
+    (tmp_path / "t.tex").write_text(document, encoding="utf-8")
+    run = subprocess.run(
+        ["pdflatex", "-no-shell-escape", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
+        cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout[-2000:]
+    assert (tmp_path / "t.pdf").stat().st_size > 5000
+
+
+def test_names_cannot_act_in_a_spreadsheet(hostile, tmp_path):
+    to_csv(hostile, tmp_path / "t.csv")
+    text = (tmp_path / "t.csv").read_bytes().decode()
+    assert text == to_csv(hostile)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
+    read = pd.read_csv(io.StringIO(text), dtype=str)
+    assert not read["model"].str.match(r"[=+\-@\t\r\n]").any()
+    assert sorted(read["model"].str.removeprefix("'")) == sorted(map(printable, hostile["model"]))
+
+
+def test_csv_keeps_every_digit(xwin):
+    frame = win_rate(xwin, method="t")
+    read = pd.read_csv(io.StringIO(to_csv(frame)), dtype=str)
+    for name in ("win_rate", "standard_error"):  # pandas 2 reads floats a unit in the last place off
+        np.testing.assert_array_equal(read[name].map(float), frame[name])
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # alpaca_eval's own, under pandas 3
+def test_leaderboard_is_read_by_alpaca_eval(xwin, tmp_path):
+    utils = pytest.importorskip("alpaca_eval.utils")
+    rates = win_rate(xwin, method="t")
+    control = pd.DataFrame({"model": ["xwinlm-7b-v0.1"], "lc_win_rate": [0.8], "standard_error": [0.01]})
+    board = to_leaderboard(
+        rates, tmp_path / "leaderboard.csv", length_control=control, avg_length={"xwinlm-70b-v0.1": 1775}
+    )
+    assert board.columns.tolist() == [
+        *("win_rate", "standard_error", "n_wins", "n_wins_base", "n_draws", "n_total", "discrete_win_rate"),
+        *("mode", "avg_length", "length_controlled_winrate", "lc_standard_error"),
+    ]
+    read, path = utils.get_precomputed_leaderboard(str(tmp_path / "leaderboard.csv"), None, None)
+    assert path == str(tmp_path / "leaderboard.csv")
+    row = read["xwinlm-70b-v0.1"]
+    # the row that AlpacaEval publishes for this model
+    assert row["win_rate"] == pytest.approx(95.56803995006242, abs=1e-12)
+    assert row["standard_error"] == pytest.approx(0.724941926, abs=1e-9)
+    assert (row["n_wins"], row["n_wins_base"], row["n_draws"], row["n_total"]) == (765, 35, 1, 801)
+    assert row["discrete_win_rate"] == pytest.approx(95.56803995006242)
+    assert row["avg_length"] == 1775
+    assert read["xwinlm-7b-v0.1"]["length_controlled_winrate"] == pytest.approx(80)
+    assert np.isnan(row["length_controlled_winrate"])
+
+
+def test_leaderboard_refuses_what_would_be_wrong_in_the_file(xwin):
+    rates = win_rate(xwin, method="t")
+    with pytest.raises(ValueError, match="mode: found 'mine'"):
+        to_leaderboard(rates, mode="mine")
+    with pytest.raises(ValueError, match="found percent"):
+        to_leaderboard(rates.assign(win_rate=rates["win_rate"] * 100))
+    with pytest.raises(ValueError, match="twice, expected one row a model"):
+        to_leaderboard(pd.concat([rates, rates]))
