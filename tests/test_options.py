@@ -32,5 +32,5 @@ def test_coverage_is_a_probability(function, level):
 
 @pytest.mark.parametrize("function", taking("n_resamples"), ids=lambda f: f.__name__)
 def test_at_least_one_resample(function):
-    with pytest.raises(ValueError, match="n_resamples: found 0, expected at least 1"):
+    with pytest.raises(ValueError, match="n_resamples: found 0, expected a whole number of at least 1"):
         call(function, n_resamples=0)

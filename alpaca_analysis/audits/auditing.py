@@ -169,7 +169,7 @@ def audit(
         "n_models": int(table["model"].nunique()),
         "n_judgements": int(table["n"][table["outcome"].notna()].sum()),
         "n_resamples": n_resamples,
-        "seed": seed_of(rng),
+        "rng": seed_of(rng),
         "disagreements": _from_common_folder(attrs.get("disagreements", []), attrs.get("files", [])),
         "skipped": skipped,
         "not_given": {k: why for k, why in NEEDS.items() if k not in results and k not in skipped},

@@ -89,7 +89,7 @@ def check_correlation(
     result.attrs = results.settings(method=method, unit="model", confidence_level=confidence_level)
     result.attrs |= {"power": power, "interval": "fisher"}
     if reading_error > 0:
-        result.attrs |= {"n_draws": n_draws, "seed": results.seed_of(rng)}
+        result.attrs |= {"n_draws": n_draws, "rng": results.seed_of(rng)}
     return result
 
 

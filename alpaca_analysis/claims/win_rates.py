@@ -203,7 +203,8 @@ def check_claims(
         expected = "no column of the result among the claims; rename or drop it"
         raise AnnotationError(expected, source="claims", found=Verbatim(f"a column {min(map(str, clash))!r}"))
     result = pd.concat([claims.reset_index(drop=True), rows], axis=1)
-    result.attrs = {**rates.attrs, "n_range": tuple(n_range)}
+    said = {"estimate": "recomputed", "fractions": ["recomputed", "chance"]}
+    result.attrs = {**rates.attrs, **said, "n_range": tuple(n_range)}
     return result
 
 

@@ -107,7 +107,7 @@ class Correlation:
             "unit": "model",
             "confidence_level": self.confidence_level,
             "n_resamples": self.n_resamples,
-            "seed": self.seed,
+            "rng": self.seed,
         }
         return frame
 

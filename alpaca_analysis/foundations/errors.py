@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from pathlib import Path
+
 import numpy as np
 
 _ABSENT = object()
+_PACKAGE = str(Path(__file__).resolve().parents[1])
 
 
 class UndefinedWarning(UserWarning):
@@ -33,3 +38,19 @@ class Verbatim(str):
 def _shorten(value, limit=80):
     text = repr(value.item() if isinstance(value, np.generic) else value)
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn in the line outside this package that led here.
+
+    Parameters
+    ----------
+    message : str
+        What the user has to know.
+    category : type of Warning
+        Such as `UndefinedWarning`.
+    """
+    depth, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=depth)

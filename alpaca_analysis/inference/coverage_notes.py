@@ -1,4 +1,4 @@
-"""Intervals that rest on few units: when a result says that its interval may cover less than it states.
+"""Intervals driven by few units: when a result says that its interval may cover less than it states.
 
 The rules are fitted to simulated coverage (``data/coverage_intervals.csv``): without a note 95 % intervals
 of means of outcomes between 0 and 1, and of differences of two, covered the truth in 92 % of data sets or
@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from alpaca_analysis.inference import ratios
+from alpaca_analysis.inference.results import Note, Reason
 
 # Intervals whose `rarity` is below cover less than they say by 1.5 points or more. "bca" corrects for
 # skewness on one side; in a difference both sides have rare outcomes, and it does not help.
@@ -69,7 +70,7 @@ def far_end(units: ratios.Units) -> np.ndarray:
 
 
 def of_means(units: ratios.Units, method: str, better: str = "") -> np.ndarray:
-    """Return a note for every column whose interval rests on too few units to cover what it says.
+    """Return a note for every column whose interval is driven by too few units to cover what it says.
 
     Parameters
     ----------
@@ -82,8 +83,8 @@ def of_means(units: ratios.Units, method: str, better: str = "") -> np.ndarray:
 
     Returns
     -------
-    ndarray of str of shape (n_columns,)
-        Empty where there is nothing to say.
+    ndarray of Note of shape (n_columns,)
+        Empty text where there is nothing to say.
     """
     columns = units.y.shape[1]
     if method not in FEW:
@@ -91,23 +92,20 @@ def of_means(units: ratios.Units, method: str, better: str = "") -> np.ndarray:
     carriers = rarity(ratios.influence(units), units.counts)
     unseen = far_end(units) < FAR_END if method == "bca" else np.zeros(columns, dtype=bool)
     sizes = units.counts @ (units.m > 0)
-    return np.array(
-        [
-            _note(size, carried, FEW[method], hidden, better)
-            for size, carried, hidden in zip(sizes, carriers, unseen, strict=True)
-        ],
-        dtype=object,
-    )
+    notes = np.empty(columns, dtype=object)
+    for k, (size, carried, hidden) in enumerate(zip(sizes, carriers, unseen, strict=True)):
+        notes[k] = _note(size, carried, FEW[method], hidden, better)
+    return notes
 
 
-def of_difference(units: ratios.Units) -> str:
-    """Return a note if the difference of the two columns rests on too few units for an interval."""
+def of_difference(units: ratios.Units) -> Note:
+    """Return a note if the difference of the two columns is driven by too few units for an interval."""
     size = (units.counts @ (units.m > 0)).min()
     return of_shares(ratios.influence(units) @ np.array([1.0, -1.0]), units.counts, size)
 
 
-def of_shares(shares: np.ndarray, counts: np.ndarray, size: int) -> str:
-    """Return a note if an estimate that is a combination of means rests on too few units for an interval.
+def of_shares(shares: np.ndarray, counts: np.ndarray, size: int) -> Note:
+    """Return a note if an estimate that is a combination of means is driven by too few units for an interval.
 
     Parameters
     ----------
@@ -121,14 +119,16 @@ def of_shares(shares: np.ndarray, counts: np.ndarray, size: int) -> str:
     return _note(size, rarity(shares[:, None], counts)[0], FEW_IN_DIFFERENCE, False, "")
 
 
-def _note(size, carried, few, unseen, better):
+def _note(size, carried, few, unseen, better) -> Note:
     end = f"; {better}" if better else ""
     if np.isnan(carried):  # nothing varies: there is no interval
         return ""
     if size < FEWEST_UNITS:
-        return f"interval approximate: {size:.0f} units"
+        return Reason("few_units", f"interval approximate: {size:.0f} units")
     if carried < few:
-        return f"interval approximate: rests on about {carried:.0f} units unlike the rest{end}"
+        text = f"interval approximate: driven by about {carried:.0f} units (such as the few losses){end}"
+        return Reason("few_units", text)
     if unseen:
-        return f"interval approximate: two units at the far end of the scale would outweigh all others{end}"
+        text = f"interval approximate: two units at the far end of the scale would outweigh all others{end}"
+        return Reason("unseen_outcomes", text)
     return ""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy import special, stats
 
+from alpaca_analysis.foundations import ties
+from alpaca_analysis.inference import verdict_law
 from alpaca_analysis.inference.ratios import Units, covariance, influence, jackknife, standard_error
-from alpaca_analysis.inference.resampling import resample
+from alpaca_analysis.inference.resampling import laws_of, resample
 
 
 def percentile_interval(resamples: np.ndarray, *, confidence_level=0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -41,20 +43,60 @@ def bca_interval(estimate, resamples, leave_one_out, *, counts=None, confidence_
     ----------
     Efron, B. (1987). Better bootstrap confidence intervals. JASA 82(397).
     """
-    apart = resamples - estimate
-    rounding = 1e-12 * np.fmax.reduce(np.abs(resamples))  # sums in another order tie, though not in binary
-    below = ((apart < -rounding).mean(axis=0) + (apart <= rounding).mean(axis=0)) / 2
+    apart = np.where(ties.equal(resamples, estimate), 0.0, resamples - estimate)
+    below = ((apart < 0).mean(axis=0) + (apart <= 0).mean(axis=0)) / 2
     counts = np.ones(len(leave_one_out)) if counts is None else counts
-    centred = np.average(leave_one_out, axis=0, weights=counts) - leave_one_out
+    a = acceleration(leave_one_out, counts)
     with np.errstate(invalid="ignore", divide="ignore"):
         z0 = special.ndtri(below)
-        a = (counts @ centred**3) / (6 * (counts @ centred**2) ** 1.5)
         tail = special.ndtri(np.array([(1 - confidence_level) / 2, (1 + confidence_level) / 2]))[:, None]
         levels = special.ndtr(z0 + (z0 + tail) / (1 - a * (z0 + tail)))
     bounds = np.full((2, len(estimate)), np.nan)
     for k in np.flatnonzero(np.isfinite(levels).all(axis=0)):
         bounds[:, k] = np.nanquantile(resamples[:, k], levels[:, k])
     return bounds[0], bounds[1]
+
+
+def resampled(units: Units, method: str, confidence_level: float, n_resamples: int, rng):
+    """Return bootstrap intervals of the columns, from their exact laws where counts of verdicts have them.
+
+    Parameters
+    ----------
+    units : Units
+        What is resampled.
+    method : {"bca", "percentile"}
+        Interval.
+    confidence_level, n_resamples, rng
+        Of the interval.
+
+    Returns
+    -------
+    low, high : ndarray of shape (n_columns,)
+    """
+    laws, left_out = laws_of(units), jackknife(units)
+    if laws is None:
+        resamples = resample(units, n_resamples=n_resamples, rng=rng)
+        if method == "percentile":
+            return percentile_interval(resamples, confidence_level=confidence_level)
+        return bca_interval(
+            units.estimate, resamples, left_out, counts=units.counts, confidence_level=confidence_level
+        )
+    tails = [(1 - confidence_level) / 2, (1 + confidence_level) / 2]
+    if method == "percentile":
+        return tuple(np.array([law.quantile(tails) for law in laws]).T)
+    accelerations = acceleration(left_out, units.counts)
+    bounds = [
+        verdict_law.bca_interval(law, rate, a, confidence_level=confidence_level)
+        for law, rate, a in zip(laws, units.estimate, accelerations, strict=True)
+    ]
+    return tuple(np.array(bounds).T)
+
+
+def acceleration(leave_one_out: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the acceleration of every column from the statistic without each unit."""
+    centred = np.average(leave_one_out, axis=0, weights=counts) - leave_one_out
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (counts @ centred**3) / (6 * (counts @ centred**2) ** 1.5)
 
 
 def interval(
@@ -126,7 +168,8 @@ def interval(
                 counts=units.counts,
                 confidence_level=confidence_level,
             )
-    settled = ~(error > 1e-12)
+    error = ties.standard_error(error)
+    settled = ~(error > 0)
     return estimate, error, np.where(settled, np.nan, low), np.where(settled, np.nan, high)
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from scipy import stats
 
 from alpaca_analysis.inference.ratios import Units, _ratio
+from alpaca_analysis.inference.verdict_law import VerdictLaw, verdict_law
 
+EXPANDED = 20_000  # judgements in a table of counts that are drawn one by one
 CHUNK_CELLS = 200_000  # weights drawn at once: few enough to stay in the processor's cache
 
 
@@ -35,7 +38,8 @@ def draw_weights(units: Units, *, n_resamples: int, rng, dtype=float) -> Iterato
     groups = [np.flatnonzero(strata == s) for s in range(strata.max() + 1)]
     # Strata draw from streams of their own, so that blocks do not change whose turn it is.
     streams = [rng] if len(groups) == 1 else rng.spawn(len(groups))
-    block = max(1, CHUNK_CELLS // max(1, len(strata)))
+    drawn = int(units.counts.sum()) if units.counts.sum() <= EXPANDED else len(strata)
+    block = max(1, CHUNK_CELLS // max(1, drawn))
     for start in range(0, n_resamples, block):
         size = min(block, n_resamples - start)
         weights = np.empty((size, len(strata)), dtype=dtype)
@@ -48,13 +52,25 @@ def draw_weights(units: Units, *, n_resamples: int, rng, dtype=float) -> Iterato
 
 
 def _draw(multiplicity, n, size, rng):
-    if multiplicity is not None:
-        total = int(multiplicity.sum())
-        return rng.multinomial(total, multiplicity / total, size=size)
-    # One bincount for the whole block: cell = resample * n + unit. `rng.multinomial` is far slower.
-    cell = np.add(
-        rng.integers(n, size=(size, n), dtype=np.int32), np.arange(size)[:, None] * n, dtype=np.intp
-    )
+    """Return the weights of `n` units in `size` resamples; only by methods whose stream NumPy keeps."""
+    if multiplicity is None:
+        return _counted(rng.integers(n, size=(size, n), dtype=np.int32), n)
+    total = int(multiplicity.sum())
+    if total <= EXPANDED:
+        row = np.repeat(np.arange(n, dtype=np.int32), multiplicity)
+        return _counted(row[rng.integers(total, size=(size, total), dtype=np.int32)], n)
+    left, weights = np.full(size, total), np.empty((size, n), dtype=np.int64)
+    share = multiplicity / np.cumsum(multiplicity[::-1])[::-1]
+    for k in range(n):  # one category after the other, among what is left
+        weights[:, k] = left if k == n - 1 else stats.binom.ppf(rng.random(size), left, share[k])
+        left = left - weights[:, k]
+    return weights
+
+
+def _counted(drawn, n):
+    """Count how often each of n units was drawn in each row, in one pass over all cells."""
+    size = len(drawn)
+    cell = np.add(drawn, np.arange(size)[:, None] * n, dtype=np.intp)
     return np.bincount(cell.ravel(), minlength=size * n).reshape(size, n)
 
 
@@ -80,6 +96,8 @@ def resample(units: Units, *, n_resamples: int = 9999, rng=0) -> np.ndarray:
     >>> resample(units, n_resamples=3, rng=0).shape
     (3, 1)
     """
+    if (laws := laws_of(units)) is not None:
+        return _drawn_from(laws, n_resamples, np.random.default_rng(rng))
     size = int(units.counts.sum())
     dtype = np.float32 if _exact_in_single(units, size) else np.float64
     y, m = units.y.astype(dtype), units.m.astype(dtype)
@@ -94,6 +112,32 @@ def resample(units: Units, *, n_resamples: int = 9999, rng=0) -> np.ndarray:
         out[rows] = _ratio((weights @ y).astype(float), below)
         start += len(weights)
     return out
+
+
+def laws_of(units: Units) -> list[VerdictLaw] | None:
+    """Return the exact law of every column of counts of verdicts, or None where there is none.
+
+    There is one where each column has a stratum, or the whole, to itself and every unit in it is one verdict.
+    """
+    if units.multiplicity is None:
+        return None
+    n_columns = units.y.shape[1]
+    strata = np.zeros(len(units.y), dtype=np.int64) if units.strata is None else units.strata
+    home = [np.unique(strata[units.m[:, k] > 0]) for k in range(n_columns)]
+    if any(len(h) != 1 for h in home) or len({int(h[0]) for h in home}) < n_columns:
+        return None
+    laws = []
+    for k, (stratum,) in enumerate(home):
+        y, m, n = (v[strata == stratum] for v in (units.y[:, k], units.m[:, k], units.multiplicity))
+        if not ((m == 1).all() and np.isin(y, (0.0, 0.5, 1.0)).all()):
+            return None
+        laws.append(verdict_law(*(int(n[y == v].sum()) for v in (1.0, 0.5, 0.0))))
+    return laws
+
+
+def _drawn_from(laws, size, rng):
+    streams = [rng] if len(laws) == 1 else rng.spawn(len(laws))
+    return np.column_stack([law.draw(size, stream) for law, stream in zip(laws, streams, strict=True)])
 
 
 def _exact_in_single(units, size):

@@ -295,7 +295,7 @@ def response_curve(
         result = _splines(rows, by, df, n_points, confidence_level)
         unit = unit_of(table["instruction_id"].notna().any())
         result.attrs = settings(method="spline", unit=unit, confidence_level=confidence_level)
-    kept = ("method", "unit", "confidence_level", "n_resamples", "seed")
+    kept = ("method", "unit", "confidence_level", "n_resamples", "rng")
     result.attrs = {"kind": kind, "scale": scale} | {k: result.attrs[k] for k in kept}
     return result
 

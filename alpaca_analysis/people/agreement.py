@@ -155,6 +155,7 @@ def mean_scores(items, scores, method, confidence_level, n_resamples, rng):
     stacked = np.column_stack(list(scores.values()))
     units = votes.clustered(items, stacked)
     weight = items["n"].to_numpy()
+    better = "" if method == "bca" else "'bca' covers better"
     estimate, error, low, high = intervals.interval(
         units, method=method, confidence_level=confidence_level, n_resamples=n_resamples, rng=rng
     )
@@ -166,7 +167,7 @@ def mean_scores(items, scores, method, confidence_level, n_resamples, rng):
             "ci_low": low,
             "ci_high": high,
             "n": (weight @ ~np.isnan(stacked)).astype(np.int64),
-            "note": few_units.of_means(units, method, "" if method == "bca" else "'bca' covers better"),
+            "note": [getattr(n, "text", n) for n in few_units.of_means(units, method, better)],
         }
     )
 
@@ -337,7 +338,7 @@ def compare_agreement(
     )
     df = units.counts.sum() - 1
     pvalue = 2 * stats.t.sf(abs(estimate[0]) / error[0], df) if error[0] > 1e-12 else np.nan
-    note = few_units.of_difference(units)
+    note = getattr(few_units.of_difference(units), "text", "")
     if not error[0] > 1e-12:
         note = "interval undefined: the two never differ, or a single instruction"
     result = pd.DataFrame(

@@ -84,7 +84,7 @@ def show(frame) -> Table:
     >>> print(show(win_rate(table, method="t")))
     model  win rate (%)  95 % interval (%)  wins  draws  losses  judged  missing
     gpt4   95.28 ± 0.72     93.87 to 96.69   761     12      32     805        0
-    Interval: t; unit: judgement (no instruction ids)
+    Method: mean outcome; interval: t; unit: judgement (no instruction ids)
     """
     frame = _frame(frame)
     columns_once(frame, source="show")
@@ -92,6 +92,7 @@ def show(frame) -> Table:
     estimate = next((c for c in ESTIMATES if c in frame and pd.api.types.is_numeric_dtype(frame[c])), None)
     if {"outcome", "ci_low"} <= set(frame.columns):  # a response to length: "difference" is in characters
         estimate = "outcome"
+    estimate = frame.attrs.get("estimate", estimate)
     places = _places(frame, estimate, scale if estimate in PERCENT else 1.0)
     shared = _shared_note(frame)
     columns: dict[str, list[str]] = {}
@@ -101,7 +102,7 @@ def show(frame) -> Table:
             continue
         if name == "ci_low" and estimate is not None and frame[name].isna().all():
             continue
-        if name == "note" and (shared is not None or not len(frame)):
+        if name == "reason" or (name == "note" and (shared is not None or not len(frame))):
             continue
         header, values, right = _column(frame, name, estimate, places, scale)
         columns[header if header not in columns else str(name)] = values
@@ -413,15 +414,14 @@ def _shared_note(frame):
 
 
 def _caption(attrs, note):
+    shown = {"method": "Method", "interval": "interval", "unit": "unit", "stratify": "stratified by"}
     parts = [
-        f"{label}: {printable(attrs[key])}"
-        for key, label in (("method", "Interval"), ("unit", "unit"), ("stratify", "stratified by"))
-        if attrs.get(key) is not None
+        f"{label}: {printable(attrs[key])}" for key, label in shown.items() if attrs.get(key) is not None
     ]
     if isinstance(attrs.get("n_resamples"), int):
         parts.append(f"{attrs['n_resamples']:,} resamples")
-    if attrs.get("seed") is not None:
-        parts.append(f"seed: {printable(attrs['seed'])}")
+    if attrs.get("rng") is not None:
+        parts.append(f"seed: {printable(attrs['rng'])}")
     if note:
         parts.append(printable(note))
     return "; ".join(parts)

@@ -26,6 +26,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from alpaca_analysis.foundations import ties
 from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
 
 REQUIRED = ("model", "outcome")
@@ -170,11 +171,11 @@ def _outcomes(values, source):
         bad |= strange
     expected = "a number in [0, 1] (1 model, 0 reference, 0.5 draw) or NaN"
     refuse(bad, expected, values, column="outcome", source=source)
-    return numbers.to_numpy()
+    return ties.verdicts(numbers)
 
 
 def to_numeric(values: pd.Series) -> pd.Series:
-    """Return numbers as pandas does, NaN for what is none, infinity for integers too large for a float."""
+    """Return numbers as pandas does; non-numbers become NaN, integers too large for a float infinity."""
     try:
         numbers = pd.to_numeric(values, errors="coerce")
     except OverflowError:

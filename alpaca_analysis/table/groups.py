@@ -69,22 +69,59 @@ def select_models(table: pd.DataFrame, models: Sequence[str], *, source="table")
             )
 
 
-def refuse_mixed(table: pd.DataFrame, by: Sequence[str]) -> None:
-    """Raise where a group of `by` holds judgements against several references or by several annotators."""
-    for column in ("reference", "annotator"):
+def refuse_mixed(
+    table: pd.DataFrame, by: Sequence[str] = (), *, columns: Sequence[str] = ("reference", "annotator")
+) -> None:
+    """Raise where a group holds judgements against several references or by several annotators.
+
+    A missing name among others counts as one more: such rows may belong to anyone.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Checked judgements.
+    by : sequence of str
+        Columns that make a group; without, the table is one.
+    columns : sequence of str
+        What has to be one in each group.
+
+    Raises
+    ------
+    AnnotationError
+        Names the column, the group and what it holds.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> refuse_mixed(pd.DataFrame({"reference": ["a", None], "annotator": "j"}))
+    Traceback (most recent call last):
+    ...
+    alpaca_analysis.foundations.errors.AnnotationError: table, column 'reference': found 2: a, (missing), \
+expected one reference; select one
+    """
+    by = list(by)
+    for column in columns:
         if column in by:
             continue
-        grouped = table.groupby(list(by), observed=True, dropna=False)[column]
-        kinds = grouped.nunique(dropna=False)
+        code = (
+            table.groupby(by, observed=True, dropna=False).ngroup().to_numpy() if by else np.zeros(len(table))
+        )
+        kinds = table[column].groupby(code).nunique(dropna=False)
         if (kinds > 1).any():
-            first = np.flatnonzero(kinds > 1)[0]
-            where, inside = kinds.index[first], table[column][grouped.ngroup() == first].unique()
-            names = ", ".join(sorted(map(str, inside))[:4])
-            raise AnnotationError(
-                f"one {column} in each group of {list(by)}; select one, or add {column!r} to `by`",
-                column=column,
-                found=f"{len(inside)} in {where}: {names}",
+            inside = table.loc[code == kinds.index[kinds > 1][0]]
+            names = inside[column].unique()
+            known = sorted(str(name) for name in names if not pd.isna(name))
+            listed = ", ".join([*known, "(missing)"] if len(known) < len(names) else known)
+            group = f" in {'/'.join(map(str, inside[by].iloc[0]))}" if by else ""
+            advice = (
+                f" in each group of {by}; select one, or add {column!r} to `by`" if by else "; select one"
             )
+            found = Verbatim(f"{len(names)}{group}: {_cut(listed)}")
+            raise AnnotationError(f"one {column}{advice}", column=column, found=found)
+
+
+def _cut(text, limit=80):
+    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def in_order(models: pd.Index) -> pd.Index:

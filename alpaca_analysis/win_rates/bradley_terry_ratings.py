@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,12 +10,13 @@ import pandas as pd
 from scipy import sparse, special
 
 from alpaca_analysis.foundations import options
-from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
-from alpaca_analysis.inference import intervals, results
+from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning, warn
+from alpaca_analysis.inference import intervals
+from alpaca_analysis.inference.results import Reason, best_first, finish, seed_of, unit_of
 from alpaca_analysis.table.checks import check, to_numeric
-from alpaca_analysis.table.groups import require_judged
+from alpaca_analysis.table.groups import refuse_mixed, require_judged
 from alpaca_analysis.win_rates.bradley_terry_fits import battle_units, fit_choix, fit_regression
-from alpaca_analysis.win_rates.joint import JointEstimates
+from alpaca_analysis.win_rates.joint import JointEstimates, difference_error
 from alpaca_analysis.win_rates.ranks import joint_rank_sets
 
 ELO = 400 / np.log(10)  # points of an Elo scale per unit of log odds
@@ -82,12 +82,16 @@ class Ratings:
         if self.separated:
             counts = ["rank", "rank_low", "rank_high", "simultaneous_low", "simultaneous_high", "tier"]
             out = out.astype(dict.fromkeys(counts, "Int64"))
-            lost = pd.DataFrame({"model": list(self.separated), "note": list(self.separated.values())})
+            notes = [Reason("separated", why) for why in self.separated.values()]
+            lost = pd.DataFrame({"model": list(self.separated), "note": notes})
             lost["n_battles"] = lost["model"].map(self.battles)
             out = pd.concat([out, lost.reindex(columns=out.columns).astype(out.dtypes)])
-        out = out.sort_values(["rating", "model"], ascending=[False, True], ignore_index=True)
-        out.attrs = {**self.settings, "scale": scale, "offset": offset, "n_tiers": ranks.attrs["n_tiers"]}
-        return out
+        return _finished(
+            best_first(out.reset_index(drop=True), "rating", ["model"]),
+            self.settings,
+            estimate="rating",
+            more={"scale": scale, "offset": offset, "n_tiers": ranks.attrs["n_tiers"]},
+        )
 
     def win_rate(self, a: str, b: str) -> pd.DataFrame:
         """Return the expected outcome of `a` against `b`: sigmoid of the difference of their ratings.
@@ -95,8 +99,8 @@ class Ratings:
         Returns
         -------
         DataFrame
-            One row: ``model_a``, ``model_b``, ``win_rate``, ``ci_low``, ``ci_high``; with covariates
-            at equal position, length and style.
+            One row: ``model_a``, ``model_b``, ``win_rate``, ``ci_low``, ``ci_high``, ``reason``, ``note``;
+            with covariates at equal position, length and style.
         """
         for model in (a, b):
             if model not in self.joint.models:
@@ -106,10 +110,26 @@ class Ratings:
         draws = special.expit(self.joint.resamples[i] - self.joint.resamples[j])[:, None]
         level = self.settings["confidence_level"]
         low, high = intervals.percentile_interval(draws, confidence_level=level)
-        if self.joint.untested[i]:
+        unmoved = self.joint.untested[i]
+        if unmoved:
             low, high = np.full((2, 1), np.nan)
         row = {"model_a": a, "model_b": b, "win_rate": special.expit(self.joint.difference[i, j])}
-        return pd.DataFrame([{**row, "ci_low": low[0], "ci_high": high[0]}])
+        note = Reason("no_variation", f"interval undefined: {unmoved}") if unmoved else ""
+        frame = pd.DataFrame([{**row, "ci_low": low[0], "ci_high": high[0], "note": note}])
+        return _finished(frame, self.settings, estimate="win_rate", fractions=["win_rate"])
+
+
+def _finished(frame, settings, *, estimate, fractions=(), more=None):
+    """Return a frame of ratings with the settings of the fit."""
+    own = ("method", "unit", "confidence_level", "n_resamples")
+    return finish(
+        frame,
+        estimate=estimate,
+        interval="percentile",
+        fractions=fractions,
+        **{name: settings[name] for name in own},
+        settings={**{k: v for k, v in settings.items() if k not in own}, **(more or {})},
+    )
 
 
 def bradley_terry(
@@ -195,7 +215,7 @@ def bradley_terry(
     covariance = np.cov(draws[:p])
     variance = np.diag(covariance)
     unmoved = _unmoved(units, variance)
-    error = np.sqrt(np.maximum(variance[:, None] + variance - 2 * covariance, 0))
+    error = difference_error(covariance)
     joint = JointEstimates(
         models=[names[k] for k in rated],
         estimate=estimate[:p],
@@ -206,19 +226,19 @@ def bradley_terry(
         n=wins.sum(axis=1)[rated] + wins.sum(axis=0)[rated],
         untested=np.full(p, unmoved, dtype=object),
     )
-    common = results.settings(
-        method="Bradley-Terry, " + ("linearised" if covariates else "refitted") + " joint bootstrap",
-        unit=results.unit_of(not units.anonymous),
-        confidence_level=confidence_level,
-        n_resamples=draws.shape[1],
-        rng=rng,
-    )
+    common = {
+        "method": "Bradley-Terry, " + ("linearised" if covariates else "refitted") + " joint bootstrap",
+        "unit": unit_of(not units.anonymous),
+        "confidence_level": confidence_level,
+        "n_resamples": draws.shape[1],
+        "rng": seed_of(rng),
+    }
     settings = common | {"n_resamples_separated": failed, "covariates": list(covariates), **left_out}
     battles = pd.Series((wins.sum(axis=1) + wins.sum(axis=0)).round().astype(np.int64), index=names)
     effects = _effects(list(covariates), estimate[p:], draws[p:], confidence_level)
     if unmoved:
         effects[["standard_error", "ci_low", "ci_high"]] = np.nan
-        warnings.warn(f"intervals of ratings: {unmoved}", UndefinedWarning, stacklevel=2)
+        warn(f"intervals of ratings: {unmoved}", UndefinedWarning)
     _warn(separated, failed, n_resamples)
     return Ratings(joint, separated, battles, effects, settings)
 
@@ -229,9 +249,7 @@ def _battles(table, covariates):
     needed = [c for name in covariates for c in known.get(name, [name])]
     table = check(table, require=["reference", *needed])
     require_judged(table)
-    judges = table["annotator"].unique()
-    if len(judges) > 1:
-        raise AnnotationError("one annotator", column="annotator", found=", ".join(map(str, judges[:4])))
+    refuse_mixed(table, columns=["annotator"])
     for column in ("model", "reference"):
         if table[column].isna().any():
             row = int(np.flatnonzero(table[column].isna())[0])
@@ -328,7 +346,7 @@ def _warn(separated, failed, n_resamples):
     if separated:
         name, reason = next(iter(separated.items()))
         more = f" (and {len(separated) - 1} more models)" if len(separated) > 1 else ""
-        warnings.warn(f"{name}{more}: {reason}", UndefinedWarning, stacklevel=3)
+        warn(f"{name}{more}: {reason}", UndefinedWarning)
     if failed > 0.01 * n_resamples:
         text = f"{failed} of {n_resamples} resamples had no finite ratings and were left out"
-        warnings.warn(f"{text}: errors are too small", UndefinedWarning, stacklevel=3)
+        warn(f"{text}: errors are too small", UndefinedWarning)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 import zlib
 from collections.abc import Sequence
 
@@ -10,15 +9,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from alpaca_analysis.foundations import options
-from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
-from alpaca_analysis.inference import coverage_notes as few_units
-from alpaca_analysis.inference import intervals, ratios, resampling, results
+from alpaca_analysis.foundations import options, ties
+from alpaca_analysis.foundations.errors import AnnotationError
+from alpaca_analysis.inference import coverage_notes, intervals, ratios, resampling
 from alpaca_analysis.inference.blocks import blocks_of
+from alpaca_analysis.inference.results import Reason, best_first, finish, unit_of
 from alpaca_analysis.table.checks import check
 from alpaca_analysis.table.groups import refuse_mixed
-
-METHODS = ("bca", "percentile", "t", "wilson")
 
 
 def win_rate(
@@ -93,31 +90,33 @@ def win_rate(
     0  gpt4  0.952795        0.007163
     """
     options.check_options(confidence_level, n_resamples)
-    if method not in METHODS:
-        raise ValueError(f"method: found {method!r}, expected one of {', '.join(METHODS)}")
-    by = [by] if isinstance(by, str) else list(by)
-    if clash := set(by) & set(_COLUMNS):
-        raise ValueError(f"by: found {min(clash)!r}, which is a column of the result; rename it first")
-    if twice := [column for i, column in enumerate(by) if column in by[:i]]:
-        raise ValueError(f"by: found {twice[0]!r} twice, expected each column once")
+    options.one_of("method", method, options.WinRateInterval)
+    by = options.groups(by, _COLUMNS)
     table = check(table, require=by + ([stratify] if stratify else []))
     refuse_mixed(table, by)
     if discrete:
         table["outcome"] = (np.sign(table["outcome"] - 0.5) + 1) / 2
     generator = np.random.default_rng(rng)
-    groups, parts = [], []
+    groups, parts, exact = [], [], True
     for block in blocks_of(table, by, stratify):
         stream = _stream(block, rng, generator)
         groups.append(block.groups)
         parts.append(_estimate(block, method, confidence_level, n_resamples, stream))
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in _COLUMNS}
-    result = pd.concat(groups, ignore_index=True).assign(**columns)
-    result = result.sort_values(
-        ["win_rate", *by], ascending=[False] + [True] * len(by), kind="stable", ignore_index=True
+        exact &= resampling.laws_of(block.units) is not None
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in _COLUMNS if name != "reason"}
+    return finish(
+        best_first(pd.concat(groups, ignore_index=True).assign(**columns), "win_rate", by),
+        estimate="win_rate",
+        method="mean outcome",
+        interval=method,
+        unit=unit_of(table["instruction_id"].notna().any()),
+        confidence_level=confidence_level,
+        n_resamples=n_resamples if method in ("bca", "percentile") and not exact else None,
+        rng=rng,
+        fractions=["win_rate"],
+        undefined=by,
+        settings={"discrete": discrete, "stratify": stratify},
     )
-    result.attrs = _settings(table, method, confidence_level, n_resamples, rng, discrete, stratify)
-    _warn_undefined(result, by)
-    return result
 
 
 _COLUMNS = (
@@ -130,6 +129,7 @@ _COLUMNS = (
     "n_losses",
     "n_total",
     "n_missing",
+    "reason",
     "note",
 )
 
@@ -145,23 +145,13 @@ def _stream(block, rng, generator):
 
 def _estimate(block, method, confidence_level, n_resamples, rng):
     units = block.units
-    rate, error = units.estimate, ratios.standard_error(units)
+    rate, error = units.estimate, ties.standard_error(ratios.standard_error(units))
     if method == "t":
         low, high = _t_interval(units, rate, error, confidence_level)
     elif method == "wilson":
         low, high = _wilson_interval(block, confidence_level)
     else:
-        resamples = resampling.resample(units, n_resamples=n_resamples, rng=rng)
-        if method == "percentile":
-            low, high = intervals.percentile_interval(resamples, confidence_level=confidence_level)
-        else:
-            low, high = intervals.bca_interval(
-                rate,
-                resamples,
-                ratios.jackknife(units),
-                counts=units.counts,
-                confidence_level=confidence_level,
-            )
+        low, high = intervals.resampled(units, method, confidence_level, n_resamples, rng)
     constant = ~(error > 0) & (method != "wilson")
     low, high = np.where(constant, np.nan, low), np.where(constant, np.nan, high)
     estimates = {"win_rate": rate, "standard_error": error, "ci_low": low, "ci_high": high}
@@ -203,33 +193,20 @@ def _notes(block, error, low, method):
     better = "'wilson' (verdicts without draws) covers better" + (
         "" if method == "bca" else ", as does 'bca'"
     )
-    note = few_units.of_means(block.units, method, better)
-    note[np.isnan(low)] = f"interval undefined: method {method!r} finds no variation to resample"
-    note[(error == 0) & (method != "wilson")] = "interval undefined: all outcomes are equal"
-    unknown = np.isnan(error)
-    note[unknown] = "error undefined: " + ratios.undefined_errors(block.units)[unknown]
-    note[block.counts["n_total"] == 0] = "undefined: nothing was judged"
-    return note
-
-
-def _settings(table, method, confidence_level, n_resamples, rng, discrete, stratify):
-    resampled = method in ("bca", "percentile")
-    common = results.settings(
-        method=method,
-        unit=results.unit_of(table["instruction_id"].notna().any()),
-        confidence_level=confidence_level,
-        n_resamples=n_resamples if resampled else None,
-        rng=rng,
-    )
-    return common | {"discrete": discrete, "stratify": stratify}
-
-
-def _warn_undefined(result, by):
-    undefined = result[result["ci_low"].isna()]
-    if len(undefined):
-        names = ", ".join("/".join(map(str, row)) for row in undefined[by].head(3).to_numpy())
-        more = f" and {len(undefined) - 3} more" if len(undefined) > 3 else ""
-        warnings.warn(f"{names}{more}: {undefined['note'].iloc[0]}", UndefinedWarning, stacklevel=3)
+    notes = coverage_notes.of_means(block.units, method, better)
+    unvarying = f"interval undefined: method {method!r} finds no variation to resample"
+    alike = (error == 0) & (method != "wilson")
+    errors = ratios.undefined_errors(block.units)
+    for k in np.flatnonzero(np.isnan(low) | alike | (block.counts["n_total"] == 0)):
+        if block.counts["n_total"][k] == 0:
+            notes[k] = Reason("nothing_judged", "undefined: nothing was judged")
+        elif np.isnan(error[k]):
+            notes[k] = Reason("too_few_units", "error undefined: " + errors[k])
+        elif alike[k]:
+            notes[k] = Reason("all_alike", "interval undefined: all outcomes are equal")
+        else:
+            notes[k] = Reason("no_variation", unvarying)
+    return notes
 
 
 def win_rate_bounds(table: pd.DataFrame, *, by: str | Sequence[str] = "model") -> pd.DataFrame:
@@ -260,7 +237,7 @@ def win_rate_bounds(table: pd.DataFrame, *, by: str | Sequence[str] = "model") -
       model  win_rate     low    high  n_total  n_missing
     0  xwin    0.9557  0.9509  0.9559      801          4
     """
-    by = [by] if isinstance(by, str) else list(by)
+    by = options.groups(by, ("win_rate", "low", "high", "n_total", "n_missing", "reason", "note"))
     table = check(table, require=by)
     refuse_mixed(table, by)
     judged = table["outcome"].notna()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from alpaca_analysis.foundations import ties
 from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.inference import ratios, resampling
 from alpaca_analysis.inference.blocks import blocks_of
@@ -55,7 +56,7 @@ class JointEstimates:
     @property
     def difference(self) -> np.ndarray:
         """Return estimate of row minus estimate of column, of shape (p, p)."""
-        return self.estimate[:, None] - self.estimate
+        return ties.difference(self.estimate[:, None], self.estimate)
 
     @property
     def scale(self) -> np.ndarray:
@@ -108,7 +109,7 @@ def joint_win_rates(
     [0.6, 0.5]
     """
     table = check(table, require=[stratify] if stratify else [])
-    refuse_mixed(table.assign(_all=0), ["_all"])
+    refuse_mixed(table)
     rng = np.random.default_rng(rng)
     blocks = list(blocks_of(table, ["model"], stratify))
     models = [str(m) for block in blocks for m in block.groups["model"]]
@@ -133,8 +134,7 @@ def joint_win_rates(
         start = inside.stop
     order = np.argsort(models, kind="stable")
     variance = np.diag(covariance)
-    error = np.sqrt(np.maximum(variance[:, None] + variance - 2 * covariance, 0))
-    error[error < 1e-9] = 0.0  # what is left of a difference of identical columns
+    error = difference_error(covariance)
     out = untested != ""
     error[out[:, None] | out] = np.nan
     return JointEstimates(
@@ -147,6 +147,14 @@ def joint_win_rates(
         n=sizes[order],
         untested=untested[order],
     )
+
+
+def difference_error(covariance: np.ndarray) -> np.ndarray:
+    """Return the standard error of all differences; 0 where a variance is only what rounding leaves."""
+    variance = np.diag(covariance)
+    of_difference = variance[:, None] + variance - 2 * covariance
+    rounding = 1e-12 * np.maximum(variance[:, None], variance)
+    return np.sqrt(np.where(of_difference > rounding, of_difference, 0.0))
 
 
 def _covariance(units):

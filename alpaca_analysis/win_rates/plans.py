@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
-from alpaca_analysis.foundations import options
-from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
-from alpaca_analysis.inference import ratios, results
+from alpaca_analysis.foundations import options, ties
+from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning, warn
+from alpaca_analysis.inference import ratios
+from alpaca_analysis.inference.results import Note, Reason, finish, unit_of
 from alpaca_analysis.win_rates.joint import joint_win_rates
-from alpaca_analysis.win_rates.ranks import simultaneous_critical_value
+from alpaca_analysis.win_rates.ranks import best_order, simultaneous_critical_value
 from alpaca_analysis.win_rates.two_models import compare, pair_of
 
 
@@ -37,11 +37,10 @@ def outcome_sd(win_rate: float, *, draw_rate: float = 0.0) -> float:
     >>> outcome_sd(0.5), outcome_sd(0.5, draw_rate=1)
     (0.5, 0.0)
     """
-    if not 0 <= win_rate <= 1:
-        raise ValueError(f"win_rate: found {win_rate!r}, expected a number in [0, 1]")
+    options.fraction("win_rate", win_rate)
     most = 2 * min(win_rate, 1 - win_rate)
-    if not 0 <= draw_rate <= most + 1e-12:
-        raise ValueError(f"draw_rate: found {draw_rate!r}, expected a number in [0, {most:g}]")
+    if not ties.equal(draw_rate, most):
+        options.number("draw_rate", draw_rate, 0, most)
     return math.sqrt(max(win_rate - draw_rate / 4 - win_rate**2, 0.0))
 
 
@@ -116,6 +115,7 @@ def instructions_needed(
     >>> instructions_needed(0.05)
     785
     """
+    options.number("difference", difference, -1, 1)
     if not abs(difference) > 0:
         raise ValueError(f"difference: found {difference!r}, expected a number other than 0")
     sd = _sd(win_rate, draw_rate, standard_deviation)
@@ -125,15 +125,12 @@ def instructions_needed(
 def _sd(win_rate, draw_rate, standard_deviation):
     if standard_deviation is None:
         return outcome_sd(win_rate, draw_rate=draw_rate)
-    if not standard_deviation >= 0:
-        raise ValueError(f"standard_deviation: found {standard_deviation!r}, expected a number >= 0")
-    return standard_deviation
+    return options.fraction("standard_deviation", standard_deviation)
 
 
 def _z(power, alpha):
-    for name, value in (("power", power), ("alpha", alpha)):
-        if not 0 < value < 1:
-            raise ValueError(f"{name}: found {value!r}, expected a number in (0, 1)")
+    options.level("power", power)
+    options.level("alpha", alpha)
     return float(special.ndtri(1 - alpha / 2) + special.ndtri(power))
 
 
@@ -186,7 +183,7 @@ def plan_comparison(
     units, used = pair.units, pair.units.m > 0
     if pair.paired:
         means = units.y / units.m
-        discordance = float(np.average(means[:, 0] != means[:, 1], weights=units.counts))
+        discordance = float(np.average(~ties.equal(means[:, 0], means[:, 1]), weights=units.counts))
         n, sd = pair.n, observed["standard_error"] * math.sqrt(pair.n)
     else:
         sizes = units.counts @ used
@@ -204,11 +201,17 @@ def plan_comparison(
         "minimum_detectable_difference": z * observed["standard_error"],
         "n_needed": float(needed),
         "paired": bool(observed["paired"]),
-        "note": observed["note"],
     }
-    out = pd.DataFrame([row])
-    out.attrs = {"method": "normal approximation", "unit": pair.unit, "power": power, "alpha": alpha}
-    return out
+    return finish(
+        pd.DataFrame([row]),
+        estimate=None,
+        method="normal approximation",
+        unit=pair.unit,
+        differences=["difference", "minimum_detectable_difference"],
+        fractions=["discordance"],
+        notes=[pair.notes],
+        settings={"power": power, "alpha": alpha},
+    )
 
 
 @dataclass(frozen=True)
@@ -309,12 +312,12 @@ def plan_order(
     (100, 1, True)
     """
     options.check_options(confidence_level, n_resamples)
-    z_power = float(special.ndtri(power)) if 0 < power < 1 else _z(power, 0.05)
+    z_power = float(special.ndtri(options.level("power", power)))
     joint = joint_win_rates(table, n_resamples=n_resamples, rng=rng)
     if len(joint.models) < 2:
         raise AnnotationError("at least two models", column="model", found=joint.models)
     critical = simultaneous_critical_value(joint, confidence_level=confidence_level)
-    order = np.argsort(-joint.estimate, kind="stable")
+    order = best_order(joint)
     first, second = order[:-1], order[1:]
     difference, error = joint.difference[first, second], joint.difference_error[first, second]
     needed = _factor(difference, error, critical + z_power)
@@ -333,20 +336,23 @@ def plan_order(
             "standard_error": error,
             "n_needed": np.ceil(n * needed),
             "n_needed_alone": np.ceil(n * alone),
-            "note": [_note(joint, j, k, f) for j, k, f in zip(first, second, needed, strict=True)],
         }
     )
-    frame.attrs = results.settings(
+    frame = finish(
+        frame,
+        estimate="difference",
         method="single-step max-t on the joint bootstrap",
-        unit=results.unit_of(joint.shared.any()),
+        unit=unit_of(joint.shared.any()),
         confidence_level=confidence_level,
         n_resamples=n_resamples,
         rng=rng,
-    ) | {"power": power}
+        differences=["difference"],
+        notes=[_note(joint, j, k, f) for j, k, f in zip(first, second, needed, strict=True)],
+        settings={"power": power},
+    )
     if np.isnan(factor):
         unknown = frame[frame["n_needed"].isna()].iloc[0]
-        pair = f"{unknown['model_a']} and {unknown['model_b']}"
-        warnings.warn(f"{pair}: {unknown['note']}", UndefinedWarning, stacklevel=2)
+        warn(f"{unknown['model_a']} and {unknown['model_b']}: {unknown['note']}", UndefinedWarning)
     return OrderPlan(
         n_needed=float(np.ceil(n * factor)),
         n=n,
@@ -359,12 +365,11 @@ def plan_order(
     )
 
 
-def _note(joint, j, k, factor):
+def _note(joint, j, k, factor) -> Note:
     if np.isnan(factor):
-        return "undefined: " + "; ".join(
-            f"{joint.models[i]}: {joint.untested[i]}" for i in (j, k) if joint.untested[i]
-        )
-    return "tied: no number of instructions shows an order" if np.isinf(factor) else ""
+        reasons = (f"{joint.models[i]}: {joint.untested[i]}" for i in (j, k) if joint.untested[i])
+        return Reason("too_few_units", "undefined: " + "; ".join(reasons))
+    return Reason("tied", "tied: no number of instructions shows an order") if np.isinf(factor) else ""
 
 
 def _factor(difference, error, z):

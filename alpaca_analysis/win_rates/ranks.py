@@ -6,15 +6,13 @@ model's own interval, is no statement about ranks: a rank is a statement about a
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from alpaca_analysis.foundations import options
-from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
-from alpaca_analysis.inference import results
+from alpaca_analysis.foundations import options, ties
+from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning, warn
+from alpaca_analysis.inference.results import Note, Reason, best_first, finish, has_reason, unit_of
 from alpaca_analysis.win_rates.joint import JointEstimates, joint_win_rates
 
 TOGETHER = "jointly, by instruction"
@@ -88,7 +86,7 @@ def pairwise_differences(
 
     joint = joint_win_rates(table, n_resamples=n_resamples, rng=rng, stratify=stratify)
     largest, critical, better = _simultaneous(_two_or_more(joint), confidence_level)
-    order = np.argsort(-joint.estimate, kind="stable")
+    order = best_order(joint)
     first, second = (order[k] for k in np.triu_indices(len(order), 1))
     difference, error = joint.difference[first, second], joint.difference_error[first, second]
     t = difference * joint.scale[first, second]
@@ -115,34 +113,41 @@ def pairwise_differences(
     out["ordered"] = better[first, second]
     out["paired"] = joint.shared[first, second] > 0
     out["n_shared"] = joint.shared[first, second].astype(np.int64)
-    alike = [f"{name}: {ALIKE}" if same else "" for name, same in zip(names, _alike(joint), strict=True)]
-    out["note"] = [
-        "; ".join(filter(None, (_pair_note(joint, j, k, known), alike[j], alike[k])))
+    alike = [
+        [Reason("all_alike", f"{name}: {ALIKE}")] * int(same)
+        for name, same in zip(names, _alike(joint), strict=True)
+    ]
+    out["_note"] = [
+        [_pair_note(joint, j, k, known), *alike[j], *alike[k]]
         for j, k, known in zip(first, second, usable, strict=True)
     ]
-    out = out.sort_values("difference", ascending=False, kind="stable", ignore_index=True)
-    out.attrs = _settings(joint, confidence_level, rng, critical, stratify)
-    if not usable.all():
-        unknown = out[out["pvalue"].isna()].head(3)
-        pairs = ", ".join(f"{a} and {b}" for a, b in zip(unknown["model_a"], unknown["model_b"], strict=True))
-        warnings.warn(f"{pairs}: {unknown['note'].iloc[0]}", UndefinedWarning, stacklevel=2)
-    return out
+    out["_size"] = -ties.tied(out["difference"])
+    out = out.sort_values(["_size", "model_a", "model_b"], kind="stable")
+    return finish(
+        out.drop(columns=["_note", "_size"]),
+        estimate="difference",
+        differences=["difference"],
+        notes=out["_note"],
+        undefined=["model_a", "model_b"],
+        **_said(joint, confidence_level, rng, critical, stratify),
+    )
 
 
-def _pair_note(joint, j, k, known):
+def _pair_note(joint, j, k, known) -> Note:
     reasons = [f"{joint.models[i]}: {joint.untested[i]}" for i in (j, k) if joint.untested[i]]
     if not known:
-        return "undefined: " + ("; ".join(reasons) or "no variation in the difference")
+        text = "undefined: " + ("; ".join(reasons) or "no variation in the difference")
+        return Reason("too_few_units" if reasons else "no_variation", text)
     shared, smaller = joint.shared[j, k], min(joint.n[j], joint.n[k])
     if not shared:
-        return "taken as " + APART
+        return Reason("unpaired", "taken as " + APART)
     return f"{shared:.0f} of {smaller:.0f} instructions shared" if 2 * shared < smaller else ""
 
 
 def _alike(joint):
     """Return which models have outcomes without variation, so that a test with them rests on the other's."""
-    moved = np.abs(joint.resamples - joint.estimate[:, None]).max(axis=1)
-    return (moved < 1e-12) & (joint.untested == "")  # sums in another order differ in the last digit
+    moved = ~ties.equal(joint.resamples, joint.estimate[:, None]).all(axis=1)
+    return ~moved & (joint.untested == "")
 
 
 def _exceedance(largest, t):
@@ -230,13 +235,19 @@ def rank_sets(
     joint = joint_win_rates(table, n_resamples=n_resamples, rng=rng, stratify=stratify)
     out, critical = joint_rank_sets(joint, confidence_level=confidence_level)
     out = out.rename(columns={"estimate": "win_rate"})
-    alike = out["model"].isin(np.array(joint.models)[_alike(joint)])
-    out["note"] = out["note"].mask(alike, (out["note"] + f"; {ALIKE}").str.removeprefix("; "))
-    out.attrs.update(_settings(joint, confidence_level, rng, critical, stratify))
-    if (joint.untested != "").any():
-        lost = out[out["note"].str.startswith(UNRANKED)]
+    alike = dict(zip(joint.models, _alike(joint), strict=True))
+    notes = [
+        [note, Reason("all_alike", ALIKE)] if alike[model] else note
+        for model, note in zip(out["model"], out["note"], strict=True)
+    ]
+    counts = {name: out.attrs[name] for name in ("n_tiers", "n_pairs_ordered", "n_pairs")}
+    said = _said(joint, confidence_level, rng, critical, stratify)
+    said["settings"] = said["settings"] | counts
+    out = finish(out, estimate=None, fractions=["win_rate"], notes=notes, **said)
+    lost = out[has_reason(out, "untested")]
+    if len(lost):
         names = ", ".join(lost["model"].head(3)) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
-        warnings.warn(f"{names}: {lost['note'].iloc[0]}", UndefinedWarning, stacklevel=2)
+        warn(f"{names}: {lost['note'].iloc[0]}", UndefinedWarning)
     return out
 
 
@@ -264,19 +275,21 @@ def joint_rank_sets(joint: JointEstimates, *, confidence_level=0.95) -> tuple[pd
     out = pd.DataFrame(
         {
             "model": joint.models,
-            "rank": stats.rankdata(-joint.estimate, method="min").astype(np.int64),
+            "rank": stats.rankdata(-ties.tied(joint.estimate), method="min").astype(np.int64),
             "rank_low": 1 + marginal[:, 0],
             "rank_high": p - marginal[:, 1],
             "simultaneous_low": 1 + better.sum(axis=0),
             "simultaneous_high": p - better.sum(axis=1),
             "tier": _tiers(better),
             "estimate": joint.estimate,
-            "note": np.where(_drawn_apart(joint), "drawn " + APART, ""),
         }
     )
-    lost = joint.untested != ""
-    out.loc[lost, "note"] = UNRANKED + joint.untested[lost]
-    out = out.sort_values(["estimate", "model"], ascending=[False, True], kind="stable", ignore_index=True)
+    drawn = [Reason("unpaired", "drawn " + APART) if apart else "" for apart in _drawn_apart(joint)]
+    out["note"] = [
+        Reason("untested", UNRANKED + why) if why else note
+        for why, note in zip(joint.untested, drawn, strict=True)
+    ]
+    out = best_first(out, "estimate", ["model"])
     out.attrs = {
         "n_tiers": int(out["tier"].max()),
         "n_pairs_ordered": int(better.sum()),
@@ -295,19 +308,26 @@ def _drawn_apart(joint):
     return (joint.shared > 0).sum(axis=1) <= 1  # with itself alone, or without instruction ids not even so
 
 
-def _settings(joint, confidence_level, rng, critical, stratify=None):
-    common = results.settings(
-        method="max-t step-down on the joint bootstrap",
-        unit=results.unit_of(joint.shared.any()),
-        confidence_level=confidence_level,
-        n_resamples=joint.resamples.shape[1],
-        rng=rng,
-    )
-    return common | {
-        "stratify": stratify,
-        "critical_value": critical,
-        "note": "models drawn " + (APART if _drawn_apart(joint).any() else TOGETHER),
+def _said(joint, confidence_level, rng, critical, stratify=None):
+    """Return what a result of the joint bootstrap says of itself, as `finish` takes it."""
+    return {
+        "method": "max-t step-down on the joint bootstrap",
+        "interval": "max-t",
+        "unit": unit_of(joint.shared.any()),
+        "confidence_level": confidence_level,
+        "n_resamples": joint.resamples.shape[1],
+        "rng": rng,
+        "settings": {
+            "stratify": stratify,
+            "critical_value": critical,
+            "note": "models drawn " + (APART if _drawn_apart(joint).any() else TOGETHER),
+        },
     }
+
+
+def best_order(joint: JointEstimates) -> np.ndarray:
+    """Return the positions of the models, best first; models that tie are in the order of their names."""
+    return np.lexsort((np.array(joint.models, dtype=str), -ties.tied(joint.estimate)))
 
 
 def _two_or_more(joint):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +9,14 @@ import pandas as pd
 from scipy import stats
 
 from alpaca_analysis.foundations import options
-from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
-from alpaca_analysis.inference import coverage_notes as few_units
-from alpaca_analysis.inference import intervals, ratios, results
+from alpaca_analysis.foundations.errors import AnnotationError
+from alpaca_analysis.inference import coverage_notes, intervals, ratios
 from alpaca_analysis.inference.intervals import degrees_of_freedom
+from alpaca_analysis.inference.results import Reason, finish, unit_of
 from alpaca_analysis.table.checks import check
-from alpaca_analysis.table.groups import all_identified, select_models
+from alpaca_analysis.table.groups import all_identified, refuse_mixed, select_models
+
+UNPAIRED = Reason("unpaired", "taken as independent samples: no shared instruction ids")
 
 
 def compare(
@@ -74,8 +75,7 @@ def compare(
     0     0.00289         0.01019   False
     """
     options.check_options(confidence_level, n_resamples)
-    if method not in ("t", "bca", "percentile"):
-        raise ValueError(f"method: found {method!r}, expected one of t, bca, percentile")
+    options.one_of("method", method, options.Interval)
     pair = pair_of(table, a, b)
     (difference,), (error,), (low,), (high,) = intervals.interval(
         pair.units,
@@ -97,21 +97,25 @@ def compare(
         "paired": pair.paired,
         "n": pair.n,
         "n_unshared": pair.n_unshared,
-        "note": "; ".join(filter(None, [pair.note, few_units.of_difference(pair.units)])),
     }
+    few = coverage_notes.of_difference(pair.units)
     if np.isnan(low):
-        reason = "fewer than two units" if np.isnan(error) else "no variation"
-        row["note"] = "; ".join(filter(None, [f"interval undefined: {reason}", pair.note]))
-        warnings.warn(f"{a} against {b}: {row['note']}", UndefinedWarning, stacklevel=2)
-    result = pd.DataFrame([row])
-    result.attrs = results.settings(
-        method=method,
+        why = "too_few_units" if np.isnan(error) else "no_variation"
+        text = "fewer than two units" if np.isnan(error) else "no variation"
+        few = Reason(why, f"interval undefined: {text}")
+    return finish(
+        pd.DataFrame([row]),
+        estimate="difference",
+        method="paired difference of win rates" if pair.paired else "difference of independent win rates",
+        interval=method,
         unit=pair.unit,
         confidence_level=confidence_level,
         n_resamples=None if method == "t" else n_resamples,
         rng=rng,
+        differences=["difference"],
+        notes=[(few, *pair.notes) if np.isnan(low) else (*pair.notes, few)],
+        undefined=["model_a", "model_b"],
     )
-    return result
 
 
 @dataclass(frozen=True)
@@ -128,8 +132,10 @@ class Pair:
         Degrees of freedom of the t-test.
     n, n_unshared : int
         Units in all; instructions left out because one model alone was judged on them.
-    unit, note : str
-        What a unit is, and what a reader has to know.
+    unit : str
+        What a unit is.
+    notes : tuple of Reason
+        What a reader has to know.
     """
 
     units: ratios.Units
@@ -138,7 +144,7 @@ class Pair:
     n: int
     n_unshared: int
     unit: str
-    note: str
+    notes: tuple[Reason, ...]
 
 
 def pair_of(table: pd.DataFrame, a: str, b: str) -> Pair:
@@ -152,12 +158,7 @@ def pair_of(table: pd.DataFrame, a: str, b: str) -> Pair:
     table = check(table)
     select_models(table, [a, b])
     sides = [_side(table, model) for model in (a, b)]
-    for column in ("reference", "annotator"):
-        names = pd.unique(pd.concat(sides)[column])
-        if len(names) > 1:
-            raise AnnotationError(
-                f"one {column} for both models", column=column, found=", ".join(map(str, names))
-            )
+    refuse_mixed(pd.concat(sides))
     ids = [side["instruction_id"] for side in sides]
     known = [all_identified(side["instruction_id"], side[["model"]]) for side in sides]
     identified = all(known)
@@ -166,7 +167,10 @@ def pair_of(table: pd.DataFrame, a: str, b: str) -> Pair:
     one, two = (_units(side, shared if paired and identified else None) for side in sides)
     units = ratios.beside(one, two) if paired else ratios.apart(one, two)
     unshared = sum(i.nunique() - len(shared) for i in ids) if paired and identified else 0
-    note = f"{unshared} instruction{'s' * (unshared != 1)} of only one model left out" if unshared else ""
+    notes = [UNPAIRED] if not paired else []
+    if unshared and paired:
+        text = f"{unshared} instruction{'s' * (unshared != 1)} of only one model left out"
+        notes = [Reason("unshared_left_out", text)]
     used = units.m > 0
     sizes, both = units.counts @ used, units.counts @ used.all(axis=1)
     return Pair(
@@ -175,8 +179,8 @@ def pair_of(table: pd.DataFrame, a: str, b: str) -> Pair:
         df=float(degrees_of_freedom(ratios.standard_error(units) ** 2, sizes, both)[0, 1]),
         n=int(units.counts.sum()),
         n_unshared=unshared,
-        unit=results.unit_of(identified),
-        note=note if paired else "taken as independent samples: no shared instruction ids",
+        unit=unit_of(identified),
+        notes=tuple(notes),
     )
 
 

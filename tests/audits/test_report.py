@@ -442,7 +442,7 @@ def test_seed_and_resamples_reach_the_agreement_with_people(fair):
         for seed in (1, 2)
     ]
     assert [frame.attrs["n_resamples"] for frame in found] == [50, 50]
-    assert [frame.attrs["seed"] for frame in found] == [1, 2]
+    assert [frame.attrs["rng"] for frame in found] == [1, 2]
     assert not np.allclose(found[0][["ci_low", "ci_high"]], found[1][["ci_low", "ci_high"]])
 
 

@@ -169,9 +169,9 @@ def test_recomputed_values_are_those_of_the_counts():
     assert checked["possible_n"].tolist() == [[n for n in (799, 800, 801) if _by_enumeration("95.57", n)]] * 4
     np.testing.assert_allclose(checked["chance"], aa.chance_possible(2, n_range=(799, 801)))
     assert checked.attrs["n_range"] == (799, 801)
-    assert checked.attrs["method"] == "t"
+    assert checked.attrs["interval"] == "t"
     attrs = aa.check_claims(claims, TABLE).attrs
-    assert (attrs["seed"], attrs["n_resamples"], attrs["confidence_level"]) == (0, 9999, 0.95)
+    assert (attrs["rng"], attrs["n_resamples"], attrs["confidence_level"]) == (None, None, 0.95)
 
 
 @pytest.mark.parametrize(

@@ -436,7 +436,7 @@ def test_results_say_how_they_were_computed(human):
         said = result.attrs
         assert (said["method"], said["unit"], said["confidence_level"]) == ("pearson", "model", 0.95)
         assert said["n_resamples"] == resamples
-        assert said["seed"] == (4 if resamples else None)
+        assert said["rng"] == (4 if resamples else None)
     assert win_rate_correlation(x, y, n_resamples=9, rng=np.random.default_rng(0)).seed == "generator"
 
 

@@ -132,9 +132,9 @@ def test_one_instruction_only_says_nothing_of_the_others(table):
 
 
 def test_results_say_how_they_were_computed(table):
-    assert aa.discrimination(table).attrs["seed"] is None
+    assert aa.discrimination(table).attrs["rng"] is None
     said = aa.fewer_instructions(table, sizes=[20], n_resamples=5, rng=np.int64(3)).attrs
-    assert (said["n_resamples"], said["seed"], said["unit"]) == (5, 3, "instruction")
+    assert (said["n_resamples"], said["rng"], said["unit"]) == (5, 3, "instruction")
 
 
 def test_models_all_alike_have_no_order_to_find_again(table):

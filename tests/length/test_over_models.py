@@ -148,7 +148,7 @@ def test_order_of_models_changes_nothing_and_settings_are_stated(points):
     )
     pd.testing.assert_frame_equal(found, mixed.to_frame())
     assert found.attrs["unit"] == "model"
-    assert (found.attrs["n_resamples"], found.attrs["seed"], found.attrs["confidence_level"]) == (99, 3, 0.95)
+    assert (found.attrs["n_resamples"], found.attrs["rng"], found.attrs["confidence_level"]) == (99, 3, 0.95)
 
 
 @pytest.mark.parametrize("n", [79, 80])

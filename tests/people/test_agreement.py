@@ -409,7 +409,7 @@ def test_results_say_how_they_were_computed():
     )
     said_all = {
         "scoring": "zero_one", "ties": "expectation over a random choice", "method": "bca",
-        "unit": "instruction", "confidence_level": 0.95, "n_resamples": 9999, "seed": 0,
+        "unit": "instruction", "confidence_level": 0.95, "n_resamples": 9999, "rng": 0,
         "on": [],
     }  # fmt: skip
     result = human_agreement(table, humans)
@@ -417,11 +417,11 @@ def test_results_say_how_they_were_computed():
     assert result["n_unmatched"].tolist() == [0, 0, 0]
     options = {"remaining": True, "method": "t", "rng": 3}
     assert human_agreement(table, humans, **options).attrs == said_all | {
-        "against": "the remaining people", "method": "t", "n_resamples": None, "seed": None
+        "against": "the remaining people", "method": "t", "n_resamples": None, "rng": None
     }  # fmt: skip
     assert compare_agreement(table, humans, "x", "y").attrs == said_all
     grown = agreement_by_majority(table, humans, n_resamples=99, rng=np.random.default_rng(3))
-    assert grown.attrs == said_all | {"n_resamples": 99, "seed": "generator"}
+    assert grown.attrs == said_all | {"n_resamples": 99, "rng": "generator"}
 
 
 def test_of_equals_the_first_by_name_comes_first():
@@ -754,4 +754,4 @@ def test_counts_are_pairs_in_every_note_and_setting():
     grown = agreement_by_majority(table[~human], table[human], rng=2, n_resamples=9)
     assert "only 12 pairs" in grown["note"].iloc[0]
     said = grown.attrs
-    assert (said["unit"], said["on"], said["seed"]) == ("pair (no instruction ids)", ["idx"], 2)
+    assert (said["unit"], said["on"], said["rng"]) == ("pair (no instruction ids)", ["idx"], 2)

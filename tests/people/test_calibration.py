@@ -244,7 +244,7 @@ def test_counts_are_pairs_and_settings_are_stated():
     assert_allclose(found.loc[0, "human_win_rate"], 2 / 3)
     for result in (found, label_budget(judge, labels)):
         assert result.attrs["unit"] == "pair (no instruction ids)"
-        assert {"method", "confidence_level", "n_resamples", "seed"} <= set(result.attrs)
+        assert {"method", "confidence_level", "n_resamples", "rng"} <= set(result.attrs)
 
 
 def labelled(losses, n=80, judged=400):
@@ -263,7 +263,7 @@ def test_interval_says_that_labels_are_nearly_of_one_kind():
     assert calibrated_win_rate(*labelled(5), weight=1.0).loc[0, "note"] == ""
     alone = calibrated_win_rate(*labelled(3, judged=80)).loc[0, "note"]
     assert alone.startswith(
-        "every judged pair has a label: the judge adds nothing; interval approximate: rests on"
+        "every judged pair has a label: the judge adds nothing; interval approximate: driven by"
     )
 
 

@@ -310,7 +310,7 @@ def test_counts_are_pairs_and_settings_are_stated():
     for result, method, seed in results.values():
         said = result.attrs
         assert said["unit"] == "pair (no instruction ids)"
-        assert (said["method"], said["seed"]) == (method, seed)
+        assert (said["method"], said["rng"]) == (method, seed)
         assert said["on"] == ["idx"]
         assert {"confidence_level", "n_resamples"} <= set(said)
     assert confusion(judges, humans).attrs["unit"] == "pair (no instruction ids)"

@@ -94,7 +94,7 @@ def test_show_gives_the_published_win_rates_with_their_errors(xwin):
 def test_show_names_the_method_and_the_unit_under_the_table(xwin):
     text = str(show(win_rate(xwin, method="bca", n_resamples=999)))
     assert (
-        text.splitlines()[-1] == "Interval: bca; unit: judgement (no instruction ids); 999 resamples; seed: 0"
+        text.splitlines()[-1] == "Method: mean outcome; interval: bca; unit: judgement (no instruction ids)"
     )
 
 

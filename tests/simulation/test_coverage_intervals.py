@@ -139,7 +139,7 @@ def test_note_of_a_comparison_is_the_script_s(script):
     few = aa.from_counts({"model": ["a", "b"], "n_wins": [80, 77], "n_losses": [0, 3], "n_draws": [0, 0]})
     found = script.independent(np.array([[0, 0, 80]]), np.array([[3, 0, 77]]))
     assert script.noted_as_few(found, "t")[0]
-    assert "rests on about 3 units" in aa.compare(few, "a", "b").loc[0, "note"]
+    assert "driven by about 3 units" in aa.compare(few, "a", "b").loc[0, "note"]
 
 
 def test_agreement_of_the_script_is_the_package_s(script):
@@ -164,7 +164,7 @@ def test_agreement_of_the_script_is_the_package_s(script):
 def test_a_note_says_that_few_losses_carry_the_interval():
     counts = {"model": ["few", "many"], "n_wins": [97, 80], "n_losses": [3, 20], "n_draws": [0, 0]}
     notes = aa.win_rate(aa.from_counts(counts)).set_index("model")["note"]
-    assert "rests on about 3 units" in notes["few"]
+    assert "driven by about 3 units" in notes["few"]
     assert notes["many"] == ""
     assert (aa.win_rate(aa.from_counts(counts), method="wilson")["note"] == "").all()
     small = pd.DataFrame({"model": "m", "outcome": [1, 1, 0, 0, 1.0]})

@@ -250,7 +250,7 @@ def test_pairing_is_used_where_ids_are_and_its_absence_is_said(five):
 def test_two_identical_models_are_never_ordered():
     outcomes = simulate(np.random.default_rng(2), 100, [0.9, 0.5])
     table = rows(outcomes[:, [0, 1, 1]])
-    with pytest.warns(UndefinedWarning, match="m1 and m2"):
+    with pytest.warns(UndefinedWarning, match="m1/m2"):
         pairs = pairwise_differences(table, n_resamples=499)
     twins = pairs[pairs["difference"] == 0].iloc[0]
     assert np.isnan(twins["pvalue"])
@@ -387,7 +387,7 @@ def test_settings_are_named_as_those_of_win_rate(five, call):
     found = call(five, n_resamples=99, rng=np.int64(3), confidence_level=0.9)
     attrs = found.to_frame().attrs if call is plan_order else found.attrs
     expected = win_rate(five, n_resamples=99, rng=3, confidence_level=0.9).attrs
-    keys = ("unit", "confidence_level", "n_resamples", "seed")
+    keys = ("unit", "confidence_level", "n_resamples", "rng")
     assert {k: attrs[k] for k in keys} == {k: expected[k] for k in keys}
     assert "max-t" in attrs["method"]
 

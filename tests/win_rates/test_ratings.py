@@ -127,7 +127,7 @@ def test_an_id_missing_on_one_row_is_refused():
 
 def test_the_settings_name_the_seed():
     found = bradley_terry(battles(n=100, p=3), n_resamples=9, rng=np.int64(3))
-    assert found.settings["seed"] == found.to_frame().attrs["seed"] == 3
+    assert found.settings["rng"] == found.to_frame().attrs["rng"] == 3
     assert {"method", "unit", "confidence_level", "n_resamples"} <= set(found.settings)
 
 

@@ -136,7 +136,7 @@ def test_repeats_without_shared_instructions_are_no_more_units():
 @pytest.mark.parametrize("column", ["reference", "annotator"])
 def test_refuses_different_terms(column):
     mixed = pd.concat([side(A, "a"), side(B, "b").assign(**{column: "other"})])
-    with pytest.raises(AnnotationError, match=f"expected one {column} for both models"):
+    with pytest.raises(AnnotationError, match=f"expected one {column}; select one"):
         aa.compare(mixed, "a", "b")
 
 

@@ -166,7 +166,7 @@ def fit_length_control(
         "confidence_level": confidence_level,
         "unit": results.unit_of(table["instruction_id"].notna().any()),
         "n_resamples": None if method == "sandwich" else n_resamples,
-        "seed": None if method == "sandwich" else results.seed_of(rng),
+        "rng": None if method == "sandwich" else results.seed_of(rng),
     }
     _warn_undefined(frame)
     d = table["d"].to_numpy() if "d" in table else np.zeros(len(table))

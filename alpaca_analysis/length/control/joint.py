@@ -76,7 +76,7 @@ def fit_joint(table: pd.DataFrame, *, confidence_level: float, settings: dict) -
         "unit": "instruction",
         "confidence_level": confidence_level,
         "n_resamples": None,
-        "seed": None,
+        "rng": None,
     }
     return LengthControl(frame, NODES, NODE_WEIGHT, settings)
 

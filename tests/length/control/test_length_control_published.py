@@ -110,7 +110,7 @@ def test_prints_percent_of_the_first_models():
     ]
     row = [0.5, 0.123456, 0.01, np.nan, 0.2, -1.23456, 0.5, np.nan, "fine"]
     models = pd.DataFrame([[f"m<{k}", *row] for k in range(30)], columns=names)
-    result = LengthControl(models, np.zeros(1), np.ones(1), {"reference": "r & s", "seed": None})
+    result = LengthControl(models, np.zeros(1), np.ones(1), {"reference": "r & s", "rng": None})
     lines = repr(result).split("\n")
     assert lines[:2] == ["Length-controlled win rates of 30 models", "  reference: r & s"]
     assert lines[2].split() == " ".join(names).replace("win_rate", "win_rate (%)").split()

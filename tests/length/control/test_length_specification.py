@@ -74,10 +74,10 @@ def test_texts_of_one_side_alone_are_named(missing):
 
 def test_settings_are_stated():
     found = specification_curve(load("alpaca_eval_v1_cells"), models=["gpt4"], confidence_level=0.9)
-    assert {k: found.attrs[k] for k in ("method", "confidence_level", "n_resamples", "seed")} == {
+    assert {k: found.attrs[k] for k in ("method", "confidence_level", "n_resamples", "rng")} == {
         "method": "sandwich",
         "confidence_level": 0.9,
         "n_resamples": None,
-        "seed": None,
+        "rng": None,
     }
     assert found.attrs["unit"].startswith("judgement")
