@@ -92,14 +92,14 @@ def _range(low, high, left, right):
 
 def level(name: str, value: Any) -> float:
     """Return a probability strictly between 0 and 1, such as a confidence level, or raise."""
-    percent = isinstance(value, Real) and 1 < value < 100
+    percent = isinstance(value, int | float) and 1 < value < 100
     hint = f"; did you mean {value / 100:g}?" if percent else ""
     return number(name, value, 0, 1, closed="neither", hint=hint)
 
 
 def fraction(name: str, value: Any, *, closed: str = "both") -> float:
     """Return a fraction between 0 and 1, or raise; a percentage is named as what it probably is."""
-    percent = isinstance(value, Real) and 1 < value <= 100
+    percent = isinstance(value, int | float) and 1 < value <= 100
     return number(
         name, value, 0, 1, closed=closed, hint=f"; did you mean {value / 100:g}?" if percent else ""
     )
@@ -149,10 +149,10 @@ def groups(by: Any, results: Collection[str] = (), *, name: str = "by") -> list[
     by = list(by)
     if twice := [column for i, column in enumerate(by) if column in by[:i]]:
         raise ValueError(f"{name}: found {twice[0]!r} twice, expected each column once")
-    if measured := [column for column in by if column in ("outcome", "n")]:
-        raise ValueError(f"{name}: found {measured[0]!r}, which is measured and makes no groups")
     if clash := [column for column in by if column in results]:
         raise ValueError(f"{name}: found {clash[0]!r}, which is a column of the result; rename it first")
+    if measured := [column for column in by if column in ("outcome", "n")]:
+        raise ValueError(f"{name}: found {measured[0]!r}, which is measured and makes no groups")
     return by
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
+from alpaca_analysis.inference.results import Reason
 from alpaca_analysis.table.groups import all_identified
 
 PLATEAU = 50  # log odds per standard deviation of a regressor: an error that no data give
@@ -18,7 +19,7 @@ PLATEAU = 50  # log odds per standard deviation of a regressor: an error that no
 FEW = 10
 
 
-SEPARATED = "undefined: the predictors separate wins from losses"
+SEPARATED = Reason("separated", "undefined: the predictors separate wins from losses")
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,14 @@ class LogisticFit:
         Sandwich covariance with the small-sample factor of statsmodels.
     n_units : int
         Clusters: instructions, or judgements where those are unknown.
-    note : str
-        Why the fit does not exist, else empty.
+    note : str or Reason
+        Why the fit does not exist, or is approximate; else empty.
     """
 
     params: np.ndarray
     covariance: np.ndarray
     n_units: int
-    note: str = ""
+    note: str | Reason = ""
 
 
 def fit_logistic(
@@ -88,9 +89,11 @@ def fit_logistic(
     n_units, n_terms = len(np.unique(clusters)), x.shape[1]
     undefined = (np.full(n_terms, np.nan), np.full((n_terms, n_terms), np.nan), n_units)
     if n_units <= n_terms:
-        return LogisticFit(*undefined, f"undefined: {n_units} units for {n_terms} coefficients")
+        return LogisticFit(
+            *undefined, Reason("too_few_units", f"undefined: {n_units} units for {n_terms} coefficients")
+        )
     if np.linalg.matrix_rank(x) < n_terms:
-        return LogisticFit(*undefined, "undefined: the regressors are collinear")
+        return LogisticFit(*undefined, Reason("collinear", "undefined: the regressors are collinear"))
     if y.min() == y.max() and y[0] in (0, 1):
         return LogisticFit(*undefined, SEPARATED)
     with warnings.catch_warnings():
@@ -109,10 +112,8 @@ def fit_logistic(
     if (np.sqrt(np.diag(fitted.normalized_cov_params)) * spread).max() > PLATEAU:
         return LogisticFit(*undefined, SEPARATED)
     rarer = min(y.sum(), (1 - y).sum())
-    note = (
-        f"interval approximate: about {rarer:.0f} wins or losses, whichever are fewer" if rarer < FEW else ""
-    )
-    return LogisticFit(fitted.params, fitted.cov_params(), n_units, note)
+    few = Reason("few_units", f"interval approximate: about {rarer:.0f} wins or losses, whichever are fewer")
+    return LogisticFit(fitted.params, fitted.cov_params(), n_units, few if rarer < FEW else "")
 
 
 def logit_interval(fit: LogisticFit, at: np.ndarray, confidence_level=0.95) -> pd.DataFrame:

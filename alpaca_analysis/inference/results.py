@@ -44,7 +44,7 @@ class Reason:
     text: str
 
 
-Note = str | Reason | Sequence["str | Reason"]
+Note = str | Reason
 
 
 def finish(
@@ -59,7 +59,7 @@ def finish(
     rng: Any = None,
     fractions: Iterable[str] = (),
     differences: Iterable[str] = (),
-    notes: Iterable[Note] | None = None,
+    notes: Iterable[Note | Sequence[Note]] | None = None,
     undefined: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
@@ -82,7 +82,7 @@ def finish(
     fractions, differences : iterable of str
         Columns that are fractions, and differences of fractions.
     notes : iterable of str, Reason or sequences of them, optional
-        One entry per row; by default the frame's own ``note`` column, or nothing.
+        One entry per row; by default what the frame's own ``reason`` and ``note`` say, or nothing.
     undefined : sequence of str
         Columns that name a row in the one warning about undefined intervals; without, none is given.
     settings : mapping, optional
@@ -106,9 +106,7 @@ def finish(
     >>> done[["reason", "note"]].iloc[0].tolist(), done.attrs["interval"]
     (['few_units', '8 units'], 't')
     """
-    if notes is None:
-        notes = frame["note"] if "note" in frame else [""] * len(frame)
-    codes, texts = zip(*map(_read, notes), strict=True) if len(frame) else ((), ())
+    codes, texts = _said_of(frame, notes)
     frame = frame.drop(columns=["reason", "note"], errors="ignore").reset_index(drop=True)
     frame["reason"], frame["note"] = pd.array(codes, dtype=object), pd.array(texts, dtype=object)
     frame.attrs = {
@@ -128,6 +126,16 @@ def finish(
     return frame
 
 
+def _said_of(frame, notes) -> tuple[list[str], list[str]]:
+    """Return codes and sentences of every row."""
+    if notes is None and {"reason", "note"} <= set(frame):
+        return frame["reason"].tolist(), frame["note"].tolist()
+    if notes is None:
+        notes = frame["note"] if "note" in frame else [""] * len(frame)
+    read = [_read(note) for note in notes]
+    return [codes for codes, _ in read], [text for _, text in read]
+
+
 def best_first(frame: pd.DataFrame, column: str, names: Sequence[str]) -> pd.DataFrame:
     """Return the rows with the largest value first; rows that tie are in the order of their names.
 
@@ -143,7 +151,7 @@ def best_first(frame: pd.DataFrame, column: str, names: Sequence[str]) -> pd.Dat
     return frame.loc[order].reset_index(drop=True)
 
 
-def _read(note: Note) -> tuple[str, str]:
+def _read(note: Note | Sequence[Note]) -> tuple[str, str]:
     """Return the codes and the sentences of one row."""
     parts = [note] if isinstance(note, str | Reason) else list(note)
     codes = [part.code for part in parts if isinstance(part, Reason)]

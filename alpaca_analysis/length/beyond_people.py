@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from alpaca_analysis.foundations import options, ties
 from alpaca_analysis.foundations.errors import AnnotationError
-from alpaca_analysis.foundations.options import check_options
 from alpaca_analysis.inference.ratios import covariance
-from alpaca_analysis.inference.results import settings
-from alpaca_analysis.length.scales import length_difference
+from alpaca_analysis.inference.results import Reason, finish
+from alpaca_analysis.length.scales import SCALES, length_difference
 from alpaca_analysis.people.votes import VERDICTS, majority, match, mean_of_known, tally
 
 COLUMNS = (
@@ -127,7 +127,8 @@ def bias_beyond_humans(
     2     judge      beyond_majority      0.24
     3     judge  at_equal_preference      0.24
     """
-    check_options(confidence_level)
+    options.level("confidence_level", confidence_level)
+    options.one_of("scale", scale, SCALES)
     pairs = match(table, humans)
     if pairs.items["instruction_id"].isna().any():
         raise AnnotationError("rows with instruction ids, not counts", column="instruction_id", found="none")
@@ -145,9 +146,15 @@ def bias_beyond_humans(
     result = result.assign(
         ci_low=result["estimate"] - half, ci_high=result["estimate"] + half, pvalue=2 * stats.norm.sf(z)
     )[list(COLUMNS)]
-    stated = settings(method="wald", unit="instruction", confidence_level=confidence_level)
-    result.attrs = {"scale": scale} | stated
-    return result
+    return finish(
+        result,
+        estimate="estimate",
+        method="least squares through the origin, instrumental variables",
+        interval="wald",
+        unit="instruction",
+        confidence_level=confidence_level,
+        settings={"scale": scale},
+    )
 
 
 def _differences(items, scale):
@@ -169,14 +176,14 @@ def _compare(name, kind, verdict, people, x, ids):
     fits = [_through_origin(v, x[:, None], x[:, None], ids) for v in (y, y - mean_of_known(h), y - most)]
     fits.append(_at_equal_preference(y, h, x, ids))
     n_units = len(np.unique(ids))
-    few = f"interval approximate: normal quantiles over {n_units} instructions"
-    few = few if n_units < FEW_INSTRUCTIONS else ""
+    text = f"interval approximate: normal quantiles over {n_units} instructions"
+    few = [Reason("few_units", text)] if n_units < FEW_INSTRUCTIONS else []
     rows = [
         {
             "quantity": quantity,
             "estimate": estimate,
             "standard_error": error,
-            "note": note if np.isnan(error) else "; ".join(filter(None, (note, few))),
+            "note": [note] if np.isnan(error) else [note, *few],
         }
         for quantity, (estimate, error, note) in zip(QUANTITIES, fits, strict=True)
     ]
@@ -196,7 +203,8 @@ def _at_equal_preference(y, h, x, clusters):
     first = instruments[:, ::-1]
     strength, spread, _ = _through_origin(h[pair, vote], first, first, clusters, weights)
     if not note and strength**2 < WEAK * spread**2:
-        note = f"weak instrument (F = {(strength / spread) ** 2:.1f}): people agree too little to trust this"
+        text = f"weak instrument (F = {(strength / spread) ** 2:.1f}): people agree too little to trust this"
+        note = Reason("weak_instrument", text)
     return estimate, error, note
 
 
@@ -204,15 +212,16 @@ def _through_origin(y, regressors, instruments, clusters, weights=None):
     """Return first coefficient, its clustered standard error and a note, by instrumental variables."""
     n_units = len(np.unique(clusters))
     if n_units <= regressors.shape[1]:
-        return np.nan, np.nan, f"undefined: {n_units} instructions"
+        return np.nan, np.nan, Reason("too_few_units", f"undefined: {n_units} instructions")
     z = instruments if weights is None else instruments * weights[:, None]
     bread = z.T @ regressors
     if np.linalg.matrix_rank(bread) < len(bread):
-        return np.nan, np.nan, "undefined: lengths or people's verdicts do not vary"
+        return np.nan, np.nan, Reason("no_variation", "undefined: lengths or people's verdicts do not vary")
     coefficients = np.linalg.solve(bread, z.T @ y)
     scores = z * (y - regressors @ coefficients)[:, None] @ np.linalg.inv(bread)[:1].T
     shares = np.bincount(np.unique(clusters, return_inverse=True)[1], scores.ravel())[:, None]
     error = float(np.sqrt(covariance(shares, np.ones(len(shares)))[0, 0]))
-    if not error > 1e-12:
-        return float(coefficients[0]), np.nan, "interval undefined: length tells every verdict exactly"
+    if not ties.standard_error(error) > 0:
+        why = Reason("no_residuals", "interval undefined: length tells every verdict exactly")
+        return float(coefficients[0]), np.nan, why
     return float(coefficients[0]), error, ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,9 +11,10 @@ from scipy import stats
 
 from alpaca_analysis.correlations.coefficients import coefficient, resampled
 from alpaca_analysis.correlations.intervals import few_models
-from alpaca_analysis.foundations import options
-from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
-from alpaca_analysis.inference import intervals, results
+from alpaca_analysis.foundations import options, ties
+from alpaca_analysis.foundations.errors import AnnotationError
+from alpaca_analysis.inference import intervals
+from alpaca_analysis.inference.results import Note, Reason, finish, seed_of, warn_undefined
 from alpaca_analysis.table.groups import in_order
 
 CORRELATIONS = ("pearson", "spearman")
@@ -38,7 +38,7 @@ class ModelLengthRegression:
         Characters in a unit of length.
     n : int
         Models.
-    note : str
+    note : str or Reason
         Why the slope's error is NaN.
     confidence_level : float
         Coverage of all intervals.
@@ -63,7 +63,7 @@ class ModelLengthRegression:
     unit: float
     n: int
     leave_one_out: pd.DataFrame = field(repr=False)
-    note: str = ""
+    note: str | Reason = ""
     confidence_level: float = field(default=0.95, repr=False)
     n_resamples: int = field(default=9999, repr=False)
     seed: int | str = field(default=0, repr=False)
@@ -84,20 +84,22 @@ class ModelLengthRegression:
         left = self.leave_one_out
         frame["lowest_without_one"] = [left[c].min() for c in frame["column"]]
         frame["highest_without_one"] = [left[c].max() for c in frame["column"]]
-        undefined = "interval undefined: too few models that differ"
+        undefined = Reason("too_few_units", "interval undefined: too few models that differ")
         notes = [
             undefined if np.isnan(low) else few_models(self.n, method, "bca")
             for method, low in zip(frame["column"], frame["ci_low"], strict=True)
         ]
-        frame = frame.drop(columns="column").assign(n=self.n, note=[self.note, *notes[1:]])
-        frame.attrs = results.settings(
-            method="HC3 t; bca",
+        return finish(
+            frame.drop(columns="column").assign(n=self.n),
+            estimate="estimate",
+            method="least squares over models; correlations",
+            interval="HC3 t (slope), bca (correlations)",
             unit="model",
             confidence_level=self.confidence_level,
             n_resamples=self.n_resamples,
             rng=self.seed,
+            notes=[self.note, *notes[1:]],
         )
-        return frame
 
 
 def model_length_regression(
@@ -183,12 +185,9 @@ def model_length_regression(
         note=note,
         confidence_level=confidence_level,
         n_resamples=n_resamples,
-        seed=results.seed_of(rng),
+        seed=seed_of(rng),
     )
-    undefined = result.to_frame().query("ci_low.isna()")
-    if len(undefined):
-        message = f"{undefined['quantity'].iloc[0]}: {undefined['note'].iloc[0]}"
-        warnings.warn(message, UndefinedWarning, stacklevel=2)
+    warn_undefined(result.to_frame(), ["quantity"])
     return result
 
 
@@ -201,11 +200,11 @@ def _line(x, y, confidence_level):
     with np.errstate(invalid="ignore", divide="ignore"):
         influence = plain.get_influence()
         influence = influence.hat_matrix_diag, influence.cooks_distance[0]
-    note = ""
-    if (influence[0] > 1 - 1e-9).any():
-        note = "error undefined: without one model all lengths are equal"
-    elif plain.ssr < 1e-24 * (y @ y):
-        note = "error undefined: all models lie on a line"
+    note: Note = ""
+    if ties.equal(influence[0], 1.0).any():
+        note = Reason("no_variation", "error undefined: without one model all lengths are equal")
+    elif ties.equal(plain.fittedvalues, y).all():
+        note = Reason("no_residuals", "error undefined: all models lie on a line")
     if note:
         return plain.params, np.nan, (np.nan, np.nan), influence, note
     robust = plain.get_robustcov_results("HC3", use_t=True)
@@ -217,7 +216,7 @@ def _slope(x, y):
     """Return the slope of the least-squares line; NaN where all lengths are equal."""
     apart = x - x.mean()
     square = apart @ apart
-    return float(apart @ y / square) if square > 1e-24 * (x @ x) else np.nan
+    return np.nan if ties.equal(x, x[0]).all() else float(apart @ y / square)
 
 
 def _points(win_rates, lengths):
@@ -241,7 +240,7 @@ def _points(win_rates, lengths):
     if len(points) < 4:
         raise AnnotationError("at least 4 models with win rate and length", found=len(points))
     for name, column in (("win_rates", "win_rate"), ("lengths", "length")):
-        if np.ptp(points[column]) == 0:
+        if ties.equal(points[column], points[column].iloc[0]).all():
             found = float(points[column].iloc[0])
             raise AnnotationError("values that differ between models", column=name, found=found)
     return points
@@ -252,7 +251,7 @@ def _intervals(x, y, estimates, left_out, confidence_level, n_resamples, rng):
     drawn = np.random.default_rng(rng).integers(len(x), size=(n_resamples, len(x)))
     resamples = np.column_stack([resampled(x, y, drawn, method) for method in CORRELATIONS])
     resamples = resamples[np.isfinite(resamples).all(axis=1)]  # a resample of one model has none
-    settled = resamples.std(axis=0) < 1e-12
+    settled = ties.standard_error(resamples.std(axis=0)) == 0
     low, high = intervals.bca_interval(
         np.array(estimates), resamples, left_out, confidence_level=confidence_level
     )
@@ -325,8 +324,14 @@ def gameability(
         )
     parts = [_gameability(scores[m].astype(float), models, variants, confidence_level) for m in measures]
     result = pd.concat(parts, ignore_index=True)
-    result.attrs = results.settings(method="t", unit="model", confidence_level=confidence_level)
-    return result
+    return finish(
+        result,
+        estimate="gameability",
+        method="standard deviation over mean across variants",
+        interval="t",
+        unit="model",
+        confidence_level=confidence_level,
+    )
 
 
 def _gameability(scores, models, variants, confidence_level):
@@ -336,7 +341,7 @@ def _gameability(scores, models, variants, confidence_level):
     seen = rows.iloc[:, 2:]
     rows["gameability"] = seen.std(axis=1, ddof=1) / seen.mean(axis=1)
     rows = rows.assign(standard_error=np.nan, ci_low=np.nan, ci_high=np.nan, n=1)
-    rows["note"] = "no interval: each variant was seen once"
+    rows["note"] = Reason("too_few_units", "no interval: each variant was seen once")
     values, n = rows["gameability"], len(rows)
     error = values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
     half = stats.t.ppf((1 + confidence_level) / 2, n - 1) * error if n > 1 else np.nan
@@ -349,6 +354,6 @@ def _gameability(scores, models, variants, confidence_level):
         "ci_low": values.mean() - half,
         "ci_high": values.mean() + half,
         "n": n,
-        "note": "" if n > 1 else "no interval: one model",
+        "note": "" if n > 1 else Reason("too_few_units", "no interval: one model"),
     }
     return pd.concat([rows, pd.DataFrame([mean])], ignore_index=True)

@@ -10,20 +10,21 @@ length from a win rate.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError
-from alpaca_analysis.foundations.options import check_options
 from alpaca_analysis.inference.clustered_logistic import fit_logistic, logit_interval
-from alpaca_analysis.inference.results import settings, unit_of
-from alpaca_analysis.length.scales import length_difference
+from alpaca_analysis.inference.results import finish, unit_of
+from alpaca_analysis.length.scales import SCALES, length_difference
 from alpaca_analysis.table.checks import check, refuse, to_numeric
 from alpaca_analysis.win_rates.estimates import win_rate
 
 RESERVED = {"probability", "outcome", "difference", "difference_low", "difference_high", "bin"}
-RESULT = ("standard_error", "ci_low", "ci_high", "n", "note")
+RESULT = ("standard_error", "ci_low", "ci_high", "n", "reason", "note")
 
 
 def prefer_longer(
@@ -75,7 +76,7 @@ def prefer_longer(
       annotator  probability  n
     0     judge         0.75  4
     """
-    check_options(confidence_level, n_resamples)
+    options.check_options(confidence_level, n_resamples)
     table, by = _grouped(table, by)
     difference = table["length_model"] - table["length_reference"]
     if difference.isna().all():
@@ -119,7 +120,7 @@ def prefer_lists(
        probability  n
     0        0.667  3
     """
-    check_options(confidence_level, n_resamples)
+    options.check_options(confidence_level, n_resamples)
     table, by = _grouped(table, by, "list_model", "list_reference")
     has = [_flags(table, column) for column in ("list_model", "list_reference")]
     lists = (has[0] - has[1]).replace(0, np.nan)
@@ -167,7 +168,7 @@ def prefer_first(
        probability  n
     0        0.833  3
     """
-    check_options(confidence_level, n_resamples)
+    options.check_options(confidence_level, n_resamples)
     table, by = _grouped(table, by, "position")
     position = to_numeric(table["position"])
     bad = table["position"].notna() & ~position.isin([1, 2])
@@ -185,9 +186,7 @@ def _flags(table, column):
 
 def _grouped(table, by, *require):
     """Return the checked table and the columns that make a group, none of them a column of a result."""
-    by = [by] if isinstance(by, str) else list(by)
-    if clash := set(by) & {*RESULT, *RESERVED}:
-        raise ValueError(f"by: found {min(clash)!r}, which is a column of the result; rename it first")
+    by = options.groups(by, {*RESULT, *RESERVED})
     return check(table, require=[*by, *require]), by
 
 
@@ -215,9 +214,10 @@ def _rates(table, name, shares, by, method, confidence_level, n_resamples, rng):
     options = {"confidence_level": confidence_level, "n_resamples": n_resamples, "rng": rng}
     rates = win_rate(rows, by=list(groups.values()), method=method, **options)
     names = {inside: c for c, inside in groups.items()} | {"win_rate": name, "n_total": "n"}
-    return rates[
-        [*groups.values(), "win_rate", "standard_error", "ci_low", "ci_high", "n_total", "note"]
-    ].rename(columns=names)
+    kept = ["win_rate", "standard_error", "ci_low", "ci_high", "n_total", "reason", "note"]
+    found = rates[[*groups.values(), *kept]].rename(columns=names)
+    found.attrs |= {"estimate": name, "fractions": [name], "method": "mean over judgements that qualify"}
+    return found
 
 
 def response_curve(
@@ -278,9 +278,9 @@ def response_curve(
     0       -25.5     0.18  50
     1        24.5     0.80  50
     """
-    check_options(confidence_level, n_resamples)
-    if kind not in ("bins", "spline"):
-        raise ValueError(f"kind: found {kind!r}, expected one of bins, spline")
+    options.check_options(confidence_level, n_resamples)
+    options.one_of("kind", kind, ("bins", "spline"))
+    options.one_of("scale", scale, SCALES)
     table, by = _grouped(table, by)
     table = table.assign(difference=length_difference(table, scale=scale, by=by))
     used = table["difference"].notna() & table["outcome"].notna()
@@ -289,15 +289,19 @@ def response_curve(
             expected = "at least one judgement with both lengths"
             raise AnnotationError(expected, column="length_model", found=f"none in {key}")
     rows = table[used].reset_index(drop=True)
-    if kind == "bins":
-        result = _binned(rows, by, n_bins, method, confidence_level, n_resamples, rng)
-    else:
-        result = _splines(rows, by, df, n_points, confidence_level)
-        unit = unit_of(table["instruction_id"].notna().any())
-        result.attrs = settings(method="spline", unit=unit, confidence_level=confidence_level)
-    kept = ("method", "unit", "confidence_level", "n_resamples", "rng")
-    result.attrs = {"kind": kind, "scale": scale} | {k: result.attrs[k] for k in kept}
-    return result
+    common: dict[str, Any] = {
+        "estimate": "outcome",
+        "fractions": ["outcome"],
+        "unit": unit_of(table["instruction_id"].notna().any()),
+        "confidence_level": confidence_level,
+        "settings": {"kind": kind, "scale": scale},
+    }
+    if kind == "spline":
+        curve = _splines(rows, by, df, n_points, confidence_level)
+        return finish(curve, method="natural cubic spline, logistic", interval="logit wald", **common)
+    curve = _binned(rows, by, n_bins, method, confidence_level, n_resamples, rng)
+    drawn = n_resamples if method in ("bca", "percentile") else None
+    return finish(curve, method="mean outcome in bins", interval=method, n_resamples=drawn, rng=rng, **common)
 
 
 def _binned(rows, by, n_bins, method, confidence_level, n_resamples, rng):

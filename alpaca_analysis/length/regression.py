@@ -5,19 +5,32 @@ Outcomes anywhere in [0, 1] are taken as fractions; the fits are those of statsm
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
-from alpaca_analysis.foundations.options import check_options
+from alpaca_analysis.foundations import options
+from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.inference.clustered_logistic import fit_logistic
-from alpaca_analysis.inference.results import settings, unit_of
-from alpaca_analysis.length.scales import length_difference
+from alpaca_analysis.inference.results import finish, unit_of, warn_undefined
+from alpaca_analysis.length.scales import SCALES, length_difference
 from alpaca_analysis.table.checks import check
+from alpaca_analysis.table.groups import refuse_mixed
+
+COLUMNS = (
+    "term",
+    "estimate",
+    "standard_error",
+    "ci_low",
+    "ci_high",
+    "pvalue",
+    "n",
+    "n_instructions",
+    "reason",
+    "note",
+)
 
 
 def length_regression(
@@ -85,8 +98,9 @@ def length_regression(
     0    length      8.43  100
     1  constant     -0.04  100
     """
-    check_options(confidence_level)
-    by = [] if by is None else [by] if isinstance(by, str) else list(by)
+    options.level("confidence_level", confidence_level)
+    options.one_of("scale", scale, SCALES)
+    by = [] if by is None else options.groups(by, COLUMNS)
     table = check(table, require=[*by, *controls])
     blocks = [key for key in ("model", "reference", "annotator") if table[key].notna().any()]
     x = length_difference(table, scale=scale, by=blocks) / (100 if scale == "characters" else 1)
@@ -95,32 +109,27 @@ def length_regression(
     if rows.empty:
         raise AnnotationError("at least one judgement with both lengths", column="length_model", found="none")
     parts = []
+    refuse_mixed(rows, by, columns=["annotator"])
     for key, group in rows.groupby(by, observed=True, dropna=False) if by else [((), rows)]:
-        annotators = group["annotator"].dropna().unique()
-        if len(annotators) > 1:
-            found = ", ".join(sorted(annotators)[:4])
-            raise AnnotationError(
-                "one annotator in a fit; select one, or put 'annotator' in `by`",
-                column="annotator",
-                found=found,
-            )
         part = _fit_length(group, controls, confidence_level)
         for name, value in zip(reversed(by), reversed(key), strict=True):
             part.insert(0, name, value)
         parts.append(part)
     result = pd.concat(parts, ignore_index=True)
-    result.attrs = {
-        "scale": "100 characters" if scale == "characters" else scale,
-        "controls": list(controls),
-    } | settings(
-        method="wald",
+    result = finish(
+        result,
+        estimate="estimate",
+        method="logistic regression, errors clustered by instruction",
+        interval="wald",
         unit=unit_of(table["instruction_id"].notna().any()),
         confidence_level=confidence_level,
+        settings={
+            "scale": "100 characters" if scale == "characters" else scale,
+            "controls": list(controls),
+        },
     )
     undefined = result[result["estimate"].isna()].drop_duplicates([*by, "note"])
-    if len(undefined):
-        names = ", ".join("/".join(map(str, row)) for row in undefined[by].head(3).to_numpy()) or "pooled fit"
-        warnings.warn(f"{names}: {undefined['note'].iloc[0]}", UndefinedWarning, stacklevel=2)
+    warn_undefined(undefined.assign(fit="pooled fit"), by or ["fit"])
     return result
 
 

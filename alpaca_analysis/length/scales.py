@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError
 
 SCALES = ("characters", "log_ratio", "tanh")
@@ -48,8 +49,7 @@ def length_difference(table: pd.DataFrame, *, scale: str = "characters", by: Seq
     >>> length_difference(table).tolist()
     [20.0, -10.0]
     """
-    if scale not in SCALES:
-        raise ValueError(f"scale: found {scale!r}, expected one of {', '.join(SCALES)}")
+    options.one_of("scale", scale, SCALES)
     known = {"length_model", "length_reference"} <= set(table.columns)
     if not known or table["length_model"].isna().all():
         if scale == "tanh" and "length_feature" in table:
@@ -83,8 +83,7 @@ def length_feature(table: pd.DataFrame, *, kind: str = "tanh") -> pd.Series:
     >>> length_feature(table).round(4).tolist()
     [0.6089, -0.6089]
     """
-    if kind not in FEATURES:
-        raise ValueError(f"feature: found {kind!r}, expected one of {', '.join(FEATURES)}")
+    options.one_of("feature", kind, FEATURES)
     return -_scaled(table, kind, ["model"]).rename("length_feature")
 
 

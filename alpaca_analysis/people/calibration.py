@@ -278,7 +278,7 @@ class _Pilot:
         shares = ratios.influence(self.units)
         combined = shares[:, 0] + weight * (np.nan_to_num(shares[:, 2]) - shares[:, 1])
         if note := few_units.of_shares(combined, self.units.counts, size):
-            return note.text
+            return getattr(note, "text", "")
         people = ratios.Units(self.units.y[:, :1], self.units.m[:, :1], self.units.multiplicity)
         rarer = few_units.far_end(people)[0]
         if rarer <= FEW_LABELS:

@@ -110,7 +110,7 @@ def test_collinear_control_is_said(table):
 def test_two_judges_do_not_mix(table):
     other = table.assign(annotator="other")
     both = pd.concat([table, other], ignore_index=True)
-    with pytest.raises(aa.AnnotationError, match="one annotator in a fit"):
+    with pytest.raises(aa.AnnotationError, match="expected one annotator"):
         aa.length_regression(both)
     result = aa.length_regression(both, by="annotator")
     assert_allclose(*result[result["term"] == "length"]["estimate"])

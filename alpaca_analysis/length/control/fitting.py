@@ -14,23 +14,24 @@ way to debias automatic evaluators. arXiv:2404.04475.
 
 from __future__ import annotations
 
-import warnings
 from functools import cache
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
-from alpaca_analysis.foundations.options import check_options
+from alpaca_analysis.foundations import options
+from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.inference import logistic as _logistic
-from alpaca_analysis.inference import results
+from alpaca_analysis.inference.results import Reason, best_first, finish, unit_of
 from alpaca_analysis.length.control import one_model as _length_fit
 from alpaca_analysis.length.control.difficulty import difficulty_of
+from alpaca_analysis.length.control.pairs import FittedModel
 from alpaca_analysis.length.control.result import LengthControl, mean_sigmoid
-from alpaca_analysis.length.scales import length_feature
+from alpaca_analysis.length.scales import FEATURES, length_feature
 from alpaca_analysis.sources.catalogue import load
 from alpaca_analysis.table.checks import check
+from alpaca_analysis.table.groups import all_identified, refuse_mixed
 
 PUBLISHED_JUDGE = "weighted_alpaca_eval_gpt4_turbo"
 PUBLISHED_REFERENCE = "gpt4_1106_preview"
@@ -46,6 +47,7 @@ COLUMNS = (
     "theta",
     "note",
 )
+FRACTIONS = ("win_rate", "lc_win_rate", "near_equal")
 BASELINE_WEIGHT = 0.1
 METHODS = ("sandwich", "bca", "percentile")
 
@@ -140,7 +142,8 @@ def fit_length_control(
       model  win_rate  lc_win_rate  standard_error
     0     m     0.652        0.538            0.03
     """
-    check_options(confidence_level, n_resamples)
+    options.check_options(confidence_level, n_resamples)
+    options.one_of("feature", feature, FEATURES)
     _check_options(baselines, method, penalty)
     joint = isinstance(difficulty, str) and difficulty == "joint"
     if joint:
@@ -156,32 +159,40 @@ def fit_length_control(
         baselines = "published" if isinstance(difficulty, str) else None
     fixed = None if baselines is None else _baselines(difficulty, feature)
     rows, n_units = model_rows(table, feature)
-    frame, resamples = _estimates(rows, n_units, fixed, penalty, method, confidence_level, n_resamples, rng)
+    frame, resamples, fits = _estimates(
+        rows, n_units, fixed, penalty, method, confidence_level, n_resamples, rng
+    )
     settings = _settings(table) | {
         "difficulty": difficulty if isinstance(difficulty, str) or difficulty is None else "given",
         "baselines": baselines,
         "feature": feature,
         "penalty": penalty,
-        "method": method,
-        "confidence_level": confidence_level,
-        "unit": results.unit_of(table["instruction_id"].notna().any()),
-        "n_resamples": None if method == "sandwich" else n_resamples,
-        "rng": None if method == "sandwich" else results.seed_of(rng),
     }
-    _warn_undefined(frame)
+    frame = finish(
+        frame,
+        estimate="lc_win_rate",
+        fractions=FRACTIONS,
+        method="logistic regression at equal length, M-estimation",
+        interval="logit wald" if method == "sandwich" else method,
+        confidence_level=confidence_level,
+        unit=unit_of(table["instruction_id"].notna().any()),
+        n_resamples=None if method == "sandwich" else n_resamples,
+        rng=rng,
+        undefined=["model"],
+        settings=settings,
+    )
     d = table["d"].to_numpy() if "d" in table else np.zeros(len(table))
     points, code = np.unique(d, return_inverse=True)
     weight = np.bincount(code, table["n"])
-    return LengthControl(frame, points, weight / weight.sum(), settings, resamples)
+    return LengthControl(
+        frame, points, weight / weight.sum(), dict(frame.attrs), resamples, {} if penalty else fits
+    )
 
 
 def _check_options(baselines, method, penalty):
-    if baselines not in ("auto", "published", None):
-        raise ValueError(f"baselines: found {baselines!r}, expected 'auto', 'published' or None")
-    if method not in METHODS:
-        raise ValueError(f"method: found {method!r}, expected one of {', '.join(METHODS)}")
-    if not penalty >= 0:
-        raise ValueError(f"penalty: found {penalty!r}, expected a number >= 0")
+    options.one_of("baselines", baselines, ("auto", "published", None))
+    options.one_of("method", method, METHODS)
+    options.number("penalty", penalty, 0)
     if penalty > 0 and method != "sandwich":
         raise ValueError("penalty: refits are not penalised; use method='sandwich'")
 
@@ -202,15 +213,8 @@ def _prepared(table, feature):
     """Return the checked table with the length feature in column ``x``."""
     table = check(table)
     table.attrs = {}  # pandas copies them at every step
-    for column in ("reference", "annotator"):
-        names = table[column].unique()
-        if len(names) > 1:
-            found = ", ".join(sorted(map(str, names))[:4])
-            raise AnnotationError(f"one {column}; select one", column=column, found=found)
-    identified = table["instruction_id"].notna()
-    if identified.any() and not identified.all():
-        row = int(np.flatnonzero(~identified)[0])
-        raise AnnotationError("instruction ids on all rows or on none", row=row, column="instruction_id")
+    refuse_mixed(table)
+    all_identified(table["instruction_id"], table[["model"]])
     table = table.assign(x=length_feature(table, kind=feature))
     usable = (table["x"].notna() & table["outcome"].notna()).groupby(table["model"], observed=True).any()
     if not usable.all():
@@ -266,7 +270,7 @@ def model_rows(table: pd.DataFrame, feature: str = "tanh") -> tuple[list[_length
 
 
 def _estimates(all_rows, n_units, fixed, penalty, method, confidence_level, n_resamples, rng):
-    """Return the result's frame, and the refits of a bootstrap."""
+    """Return the result's frame, the refits of a bootstrap, and the fits that have an error."""
     found = _length_fit.estimates(
         all_rows, fixed, penalty=penalty, method=method, confidence_level=confidence_level
     )
@@ -283,18 +287,13 @@ def _estimates(all_rows, n_units, fixed, penalty, method, confidence_level, n_re
                     rows, estimate, drawn[:, k], method, confidence_level
                 )
         resamples = pd.DataFrame(drawn, columns=[rows.model for rows in all_rows])
-    frame = pd.DataFrame(records).sort_values(
-        ["lc_win_rate", "model"], ascending=[False, True], ignore_index=True
-    )
-    return frame[[*COLUMNS, "near_equal"]], resamples
-
-
-def _warn_undefined(frame):
-    undefined = frame[frame["ci_low"].isna()]
-    if len(undefined):
-        names = ", ".join(undefined["model"].head(3))
-        more = f" and {len(undefined) - 3} more" if len(undefined) > 3 else ""
-        warnings.warn(f"{names}{more}: {undefined['note'].iloc[0]}", UndefinedWarning, stacklevel=3)
+    frame = best_first(pd.DataFrame(records), "lc_win_rate", ["model"])
+    fits = {
+        rows.model: FittedModel(rows, estimate.coefficients, estimate.information)
+        for rows, estimate in zip(all_rows, found, strict=True)
+        if estimate.coefficients is not None and estimate.information is not None
+    }
+    return frame[[*COLUMNS, "near_equal"]], resamples, fits
 
 
 def _settings(table):
@@ -325,10 +324,9 @@ def published_length_control() -> LengthControl:
     Examples
     --------
     >>> published = published_length_control()
-    >>> round(published.win_rate("xwinlm-70b-v0.1", "gpt4"), 4)
-    0.2726
-    >>> published.win_rate("gpt4", "gpt4")
-    0.5
+    >>> published.win_rate("xwinlm-70b-v0.1", "gpt4")[["model_a", "model_b", "win_rate"]].round(4)
+               model_a model_b  win_rate
+    0  xwinlm-70b-v0.1    gpt4    0.2726
     """
     atoms = load("difficulty_quadrature")
     difficulty, weight = atoms["difficulty"].to_numpy(), atoms["weight"].to_numpy()
@@ -339,13 +337,22 @@ def published_length_control() -> LengthControl:
     models["win_rate"] = board["win_rate"].reindex(models["model"]).to_numpy() / 100
     models["lc_win_rate"] = mean_sigmoid(models["theta"], models["psi"], difficulty, weight)
     models["standard_error"] = models["ci_low"] = models["ci_high"] = np.nan
-    models["note"] = "error undefined: coefficients are published without errors"
+    unknown = Reason("coefficients_only", "error undefined: coefficients are published without errors")
+    models["note"] = [unknown] * len(models)
     reference = models["model"] == PUBLISHED_REFERENCE
     models.loc[reference, ["lc_win_rate", "ci_low", "ci_high"]] = 0.5
     models.loc[reference, "standard_error"] = 0.0
-    models.loc[reference, "note"] = "the reference against itself: 0.5 by definition"
-    models = models.sort_values(["lc_win_rate", "model"], ascending=[False, True], ignore_index=True)
-    return LengthControl(models[list(COLUMNS)], difficulty, weight, _published_settings())
+    itself = Reason("reference", "the reference against itself: 0.5 by definition")
+    models.loc[reference, "note"] = pd.Series([itself] * int(reference.sum()), models.index[reference])
+    models = finish(
+        best_first(models, "lc_win_rate", ["model"])[list(COLUMNS)],
+        estimate="lc_win_rate",
+        fractions=FRACTIONS,
+        method="published coefficients over eight weighted atoms in place of 805 difficulties",
+        unit="instruction",
+        settings=_published_settings(),
+    )
+    return LengthControl(models, difficulty, weight, dict(models.attrs))
 
 
 def _published_settings():
@@ -354,7 +361,6 @@ def _published_settings():
     return {
         "reference": PUBLISHED_REFERENCE,
         "annotator": PUBLISHED_JUDGE,
-        "method": "published coefficients over eight weighted atoms in place of 805 difficulties",
         "n_held_out": len(held_out),
         "held_out_median_points": float(f"{held_out.median():.2g}"),
         "held_out_p95_points": float(f"{held_out.quantile(0.95):.2g}"),

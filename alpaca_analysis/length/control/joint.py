@@ -7,15 +7,14 @@ integrated out: d ~ N(0, 1) fixes their mean and spread, and a positive sum of p
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pandas as pd
 from scipy import optimize, sparse
 from scipy.special import expit
 
 from alpaca_analysis.foundations import progress
-from alpaca_analysis.foundations.errors import AnnotationError
+from alpaca_analysis.foundations.errors import AnnotationError, warn
+from alpaca_analysis.inference.results import Reason, best_first, finish
 from alpaca_analysis.length.control.one_model import TERMS, interval, reference_row
 from alpaca_analysis.length.control.result import LengthControl
 
@@ -65,20 +64,21 @@ def fit_joint(table: pd.DataFrame, *, confidence_level: float, settings: dict) -
     raw = rows["won"].groupby(rows["code"]).sum() / rows["n"].groupby(rows["code"]).sum()
     frame = pd.DataFrame(
         {"model": model.names, "win_rate": raw.to_numpy(), "lc_win_rate": mean, "standard_error": error}
-        | {"ci_low": low, "ci_high": high, **dict(zip(TERMS, b.T, strict=True)), "note": note}
+        | {"ci_low": low, "ci_high": high, **dict(zip(TERMS, b.T, strict=True)), "note": [note] * len(mean)}
     )
     references = [{"model": name, "win_rate": 0.5, **reference_row()} for name in own]
     frame = pd.concat([frame, pd.DataFrame(references)]) if own else frame
-    frame = frame.sort_values(["lc_win_rate", "model"], ascending=[False, True], ignore_index=True)
-    settings = settings | {
-        "difficulty": "joint: integrated out over N(0, 1)",
-        "method": "marginal likelihood, sandwich over instructions",
-        "unit": "instruction",
-        "confidence_level": confidence_level,
-        "n_resamples": None,
-        "rng": None,
-    }
-    return LengthControl(frame, NODES, NODE_WEIGHT, settings)
+    frame = finish(
+        best_first(frame.reset_index(drop=True), "lc_win_rate", ["model"]),
+        estimate="lc_win_rate",
+        fractions=["win_rate", "lc_win_rate"],
+        method="marginal likelihood, sandwich over instructions",
+        interval="logit wald",
+        unit="instruction",
+        confidence_level=confidence_level,
+        settings=settings | {"difficulty": "joint: integrated out over N(0, 1)"},
+    )
+    return LengthControl(frame, NODES, NODE_WEIGHT, dict(frame.attrs))
 
 
 def _usable(table):
@@ -111,12 +111,14 @@ def _enough(n_models, n_instructions):
         )
     found = []
     if n_models < ENOUGH:
-        found.append(f"difficulty from only {n_models} models: below {ENOUGH} it is fragile")
+        text = f"difficulty from only {n_models} models: below {ENOUGH} it is fragile"
+        found.append(Reason("few_models", text))
     if n_instructions < 15 * n_models:
-        found.append(f"{3 * n_models} coefficients from {n_instructions} instructions: errors are too small")
+        text = f"{3 * n_models} coefficients from {n_instructions} instructions: errors are too small"
+        found.append(Reason("few_units", text))
     if found:
-        warnings.warn("; ".join(found), UserWarning, stacklevel=4)
-    return "; ".join(found)
+        warn("; ".join(reason.text for reason in found))
+    return found
 
 
 class _Marginal:

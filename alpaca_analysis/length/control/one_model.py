@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from alpaca_analysis.foundations import progress
+from alpaca_analysis.foundations import progress, ties
 from alpaca_analysis.inference import intervals, ratios, resampling
 from alpaca_analysis.inference import logistic as _logistic
+from alpaca_analysis.inference.results import Reason
 
 BLOCK = 500  # resamples refitted together
 MOST_CELLS = 1_000_000  # rows of models fitted together
@@ -103,6 +104,7 @@ class Estimate:
     record: dict
     coefficients: np.ndarray | None = None
     contribution: np.ndarray | None = None  # of each judgement
+    information: np.ndarray | None = None  # of the fit; None where the error is undefined or holds a prior
     resampled: bool = False  # whether a bootstrap says anything of it
 
 
@@ -142,7 +144,8 @@ def estimates(all_rows: list[Rows], fixed, *, penalty, method, confidence_level)
                 **dict.fromkeys(undefined, np.nan),
                 "note": notes(rows, separated, unsure and not undefined, collinear and identified, why),
             }
-            out[k] = Estimate(record, fit.coefficients[place], shares, not undefined)
+            information = None if undefined or separated else fit.information[place]
+            out[k] = Estimate(record, fit.coefficients[place], shares, information, not undefined)
     return out
 
 
@@ -175,15 +178,16 @@ def _undefined(rows, separated, identified, method):
     units = rows.n[judged].sum() if rows.unit is None else len(np.unique(rows.unit[judged]))
     error = ("standard_error", "ci_low", "ci_high")
     if not identified:
-        why = "undefined: length is collinear with the other terms, so that equal length is out of reach"
-        return ("lc_win_rate", *error, *TERMS), why
+        text = "undefined: length is collinear with the other terms, so that equal length is out of reach"
+        return ("lc_win_rate", *error, *TERMS), Reason("undefined", text)
     if units < 2:
-        return error, "error undefined: fewer than two units"
+        return error, Reason("too_few_units", "error undefined: fewer than two units")
     if separated and method != "sandwich":
-        return error, "error undefined: resamples of separated data show a prior; 'sandwich' includes it"
-    if not separated and np.ptp(rows.y[judged]) == 0:
-        return error[1:], "interval undefined: all outcomes are equal"
-    return (), ""
+        text = "error undefined: resamples of separated data show a prior; 'sandwich' includes it"
+        return error, Reason("error_undefined", text)
+    if not separated and ties.equal(rows.y[judged], rows.y[judged][0]).all():
+        return error[1:], Reason("all_alike", "interval undefined: all outcomes are equal")
+    return (), None
 
 
 def _stacked(arrays):
@@ -221,28 +225,36 @@ def unreliable(weight, y, mean, error):
     return (fewest < FEW) | (at_equal_length < FEW_AT_EQUAL_LENGTH) | (error > FLAT * mean * (1 - mean))
 
 
-def notes(rows: Rows, separated: bool, unsure: bool, collinear: bool, undefined: str) -> str:
+def notes(
+    rows: Rows, separated: bool, unsure: bool, collinear: bool, undefined: Reason | None
+) -> list[Reason]:
     """Return what a reader of this model's row has to know."""
     found = [undefined] if undefined else []
-    if separated and not undefined.startswith("undefined"):
-        found.append("separated: no finite fit exists, a log-F(1, 1) prior keeps it finite")
+    if separated and not (undefined and undefined.code == "undefined"):
+        text = "separated: no finite fit exists, a log-F(1, 1) prior keeps it finite"
+        found.append(Reason("separated", text))
     if (rows.x[rows.judged] == 0).all():
-        found.append("all outputs as long as the reference's: nothing to control")
+        text = "all outputs as long as the reference's: nothing to control"
+        found.append(Reason("no_length_difference", text))
     elif collinear:
-        found.append("collinear: terms that the data do not tell apart share a coefficient")
+        text = "collinear: terms that the data do not tell apart share a coefficient"
+        found.append(Reason("collinear", text))
     if unsure:
-        found.append("the interval may cover less than it says: too few wins or losses at equal length")
+        text = "the interval may cover less than it says: too few wins or losses at equal length"
+        found.append(Reason("few_units", text))
     if rows.near < SPARSE:
-        found.append(f"extrapolated: {100 * rows.near:.1f} % of instructions near equal length")
+        text = f"extrapolated: {100 * rows.near:.1f} % of instructions near equal length"
+        found.append(Reason("extrapolated", text))
     unknown = int(rows.n[~rows.judged].sum())
     if unknown:
-        found.append(f"{unknown} unusable judgement{'s' * (unknown != 1)} left out")
-    return "; ".join(found)
+        text = f"{unknown} unusable judgement{'s' * (unknown != 1)} left out"
+        found.append(Reason("unusable_left_out", text))
+    return found
 
 
 def reference_row() -> dict:
     """Return the reference against itself: a half, without error, by definition."""
-    note = "the reference against itself: 0.5 by definition"
+    note = Reason("reference", "the reference against itself: 0.5 by definition")
     half = dict.fromkeys(("lc_win_rate", "ci_low", "ci_high"), 0.5)
     return {**half, "standard_error": 0.0, **dict.fromkeys(TERMS, 0.0), "note": note}
 

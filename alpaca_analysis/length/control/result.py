@@ -9,7 +9,12 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from alpaca_analysis.inference.results import Reason, finish
+from alpaca_analysis.length.control.one_model import interval
+from alpaca_analysis.length.control.pairs import FittedModel, pair_error
 from alpaca_analysis.table.groups import select_models
+
+TRANSITIVE = "assumes that preferences are transitive; nobody judged the pair"
 
 
 @dataclass(frozen=True, repr=False)
@@ -19,7 +24,7 @@ class LengthControl:
     Attributes
     ----------
     models : DataFrame
-        What `to_frame` returns: one row a model, best first.
+        What `to_frame` returns: one row per model, best first.
     difficulty, weight : ndarray of shape (n_points,)
         The distribution of difficulties over which `win_rate` averages; weights sum to 1.
     settings : mapping
@@ -27,6 +32,8 @@ class LengthControl:
     resamples : DataFrame, optional
         Length-controlled win rates refitted on each bootstrap resample, one column a model; each row
         drew the same instructions for all models.
+    fits : mapping of str to FittedModel
+        The regressions of the models whose errors come from the data alone.
     """
 
     models: pd.DataFrame
@@ -34,15 +41,16 @@ class LengthControl:
     weight: np.ndarray
     settings: Mapping = field(default_factory=dict)
     resamples: pd.DataFrame | None = None
+    fits: Mapping[str, FittedModel] = field(default_factory=dict)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row a model with win rates as fractions, best length-controlled win rate first."""
+        """Return one row per model with win rates as fractions, best length-controlled win rate first."""
         frame = self.models.copy()
         frame.attrs = dict(self.settings)
         return frame
 
-    def win_rate(self, a: str, b: str) -> float:
-        """Return the length-controlled win rate of model `a` against model `b`, a fraction.
+    def win_rate(self, a: str, b: str) -> pd.DataFrame:
+        """Return the length-controlled win rate of model `a` against model `b`.
 
         It is the mean over difficulties of sigmoid((theta_a - theta_b) + (psi_a - psi_b) difficulty):
         what the two models' coefficients against their common reference imply of each other if
@@ -55,8 +63,11 @@ class LengthControl:
 
         Returns
         -------
-        float
-            In [0, 1]; 0.5 for a model against itself, and win_rate(a, b) + win_rate(b, a) = 1.
+        DataFrame
+            One row, as that of `Ratings.win_rate`: ``model_a``, ``model_b``, ``win_rate`` (a fraction; 0.5
+            for a model against itself, and the two directions sum to 1), ``standard_error``, ``ci_low``,
+            ``ci_high``, ``reason``, ``note``. Errors include both fits; they are NaN with a reason where
+            only coefficients are known, or a fit holds a prior.
 
         Raises
         ------
@@ -65,7 +76,33 @@ class LengthControl:
         """
         theta, psi = np.subtract(self._coefficients(a), self._coefficients(b))
         # sigmoid(x) = (1 + tanh(x/2)) / 2, whose odd part makes the two directions sum to 1 exactly
-        return float(0.5 + np.tanh((theta + psi * self.difficulty) / 2) @ self.weight / 2)
+        rate = float(0.5 + np.tanh((theta + psi * self.difficulty) / 2) @ self.weight / 2)
+        error, note = self._error(a, b)
+        level = self.settings.get("confidence_level") or 0.95
+        low, high = interval(rate, error, level) if error > 0 else (rate + 0 * error,) * 2
+        row = {"model_a": a, "model_b": b, "win_rate": rate, "standard_error": error}
+        return finish(
+            pd.DataFrame([row | {"ci_low": low, "ci_high": high}]),
+            estimate="win_rate",
+            fractions=["win_rate"],
+            method="difference of coefficients at equal length",
+            interval=None if np.isnan(error) else "logit wald",
+            unit=self.settings.get("unit"),
+            confidence_level=None if np.isnan(error) else level,
+            notes=[[note, TRANSITIVE] if a != b else note],
+            settings={k: self.settings.get(k) for k in ("reference", "annotator", "difficulty")},
+        )
+
+    def _error(self, a, b):
+        """Return the standard error of a pair, and why it is NaN."""
+        if a == b:
+            return 0.0, Reason("same_model", "a model against itself: 0.5 by definition")
+        reference = self.settings.get("reference")
+        lacking = [m for m in (a, b) if m != reference and m not in self.fits]
+        if lacking:
+            text = "error undefined: only coefficients are known of " + ", ".join(lacking)
+            return np.nan, Reason("coefficients_only", text)
+        return pair_error(self.fits.get(a), self.fits.get(b)), ""
 
     def _coefficients(self, model):
         """Return theta and psi; the reference's are 0."""

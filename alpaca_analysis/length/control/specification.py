@@ -7,9 +7,8 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from alpaca_analysis.foundations import progress
-from alpaca_analysis.foundations.options import check_options
-from alpaca_analysis.inference.results import settings
+from alpaca_analysis.foundations import options, progress
+from alpaca_analysis.inference.results import finish
 from alpaca_analysis.length.control.fitting import fit_length_control
 from alpaca_analysis.table.checks import COLUMNS as TABLE
 from alpaca_analysis.table.checks import check
@@ -86,7 +85,7 @@ def specification_curve(
     >>> curve.loc[0, "specification"], len(curve)
     ('tanh, difficulty, baselines', 8)
     """
-    check_options(confidence_level)
+    options.level("confidence_level", confidence_level)
     if isinstance(difficulty, str) and difficulty != "published":
         raise ValueError(f"difficulty: found {difficulty!r}, expected 'published' or a Series")
     table = check(table)
@@ -128,10 +127,16 @@ def specification_curve(
             steps.update()
     curve = pd.concat(parts).sort_values(["model", "order"], ignore_index=True)
     curve = curve[list(COLUMNS)]
-    unit = parts[0].attrs["unit"]
-    stated = settings(method="sandwich", unit=unit, confidence_level=confidence_level)
-    curve.attrs = stated | {"n_specifications": len(parts)}
-    return curve
+    return finish(
+        curve,
+        estimate="lc_win_rate",
+        fractions=["lc_win_rate", "near_equal"],
+        method="specification curve of logistic regressions at equal length",
+        interval="logit wald",
+        unit=parts[0].attrs["unit"],
+        confidence_level=confidence_level,
+        settings={"n_specifications": len(parts)},
+    )
 
 
 def _label(feature, difficulty, baselines, penalty):

@@ -7,14 +7,17 @@ import pandas as pd
 from scipy import stats
 from scipy.special import expit, logit
 
+from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError
-from alpaca_analysis.foundations.options import check_options
+from alpaca_analysis.inference.results import Reason, best_first, finish, has_reason
 from alpaca_analysis.length.control.difficulty import difficulty_of
 from alpaca_analysis.length.control.fitting import fit_length_control
 from alpaca_analysis.length.scales import length_feature
 from alpaca_analysis.table.checks import check
 from alpaca_analysis.table.groups import select_models
 from alpaca_analysis.win_rates.estimates import win_rate
+
+OUTSIDE = Reason("extrapolated", "longer or shorter than any donor: extrapolated")
 
 
 def transfer_length_control(
@@ -81,7 +84,7 @@ def transfer_length_control(
     >>> result[["win_rate", "lc_win_rate"]].round(2).values.tolist()
     [[0.95, 0.87]]
     """
-    check_options(confidence_level)
+    options.level("confidence_level", confidence_level)
     donors, features = _donors(table, difficulty, baselines)
     wanted = _features(lengths, difficulty)
     totals = win_rate(counts, method="t").set_index("model")
@@ -90,15 +93,16 @@ def transfer_length_control(
         _transfer(name, row, wanted[name], donors, n_donors, confidence_level)
         for name, row in totals.iterrows()
     ]
-    result = pd.DataFrame(records).sort_values(
-        ["lc_win_rate", "model"], ascending=[False, True], ignore_index=True
+    return finish(
+        best_first(pd.DataFrame(records), "lc_win_rate", ["model"]),
+        estimate="lc_win_rate",
+        fractions=["win_rate", "lc_win_rate", "lc_low", "lc_high"],
+        method=f"length response of the {n_donors} nearest of {len(donors)} donors",
+        interval="prediction, t on the logit scale",
+        unit="donor",
+        confidence_level=confidence_level,
+        settings=_summary(_validated(donors, features, n_donors, confidence_level)),
     )
-    result.attrs = {
-        "method": f"length response of the {n_donors} nearest of {len(donors)} donors",
-        "confidence_level": confidence_level,
-        **_validated(donors, features, n_donors, confidence_level).attrs,
-    }
-    return result
 
 
 def validate_transfer(
@@ -130,17 +134,17 @@ def validate_transfer(
     >>> found.attrs["loo_mean_absolute_error"] < 0.04
     True
     """
-    check_options(confidence_level)
+    options.level("confidence_level", confidence_level)
     donors, features = _donors(table, difficulty, baselines)
     return _validated(donors, features, n_donors, confidence_level)
 
 
 def _donors(table, difficulty, baselines):
     """Return the fitted donors, apart from the reference itself, and each one's (x, d, n)."""
-    if isinstance(difficulty, str) and difficulty == "joint":
-        raise ValueError("difficulty: found 'joint', expected 'published', None or a Series")
+    if difficulty is not None and not isinstance(difficulty, pd.Series):
+        options.one_of("difficulty", difficulty, ("published", None))
     fitted = fit_length_control(table, difficulty=difficulty, baselines=baselines).to_frame()
-    fitted = fitted[(fitted["standard_error"] > 0) & ~fitted["note"].str.contains("separated")]
+    fitted = fitted[(fitted["standard_error"] > 0) & ~has_reason(fitted, "separated")]
     # the same judgements under two names are one donor
     fitted = fitted.set_index("model").sort_index().drop_duplicates(["phi", "psi", "theta"])
     features = _features(table, difficulty)
@@ -236,7 +240,7 @@ def _transfer(name, total, features, donors, n_donors, confidence_level):
         "lc_high": lc.max(),
         "mean_length_feature": mean_feature,
         "donors": ", ".join(chosen.index),
-        "note": "longer or shorter than any donor: extrapolated" if outside else "",
+        "note": OUTSIDE if outside else "",
     }
 
 
@@ -260,11 +264,26 @@ def _validated(donors, features, n_donors, confidence_level):
             }
         )
     result = pd.DataFrame(records)
-    result.attrs = {
-        "loo_models": len(result),
-        "loo_mean_absolute_error": float(result["error"].abs().mean()),
-        "loo_root_mean_square_error": float(np.sqrt((result["error"] ** 2).mean())),
-        "loo_largest_error": float(result["error"].abs().max()),
-        "loo_coverage": float(result["covered"].mean()),
+    return finish(
+        result,
+        estimate="lc_win_rate",
+        fractions=["win_rate", "fitted", "lc_win_rate"],
+        differences=["error"],
+        method="each donor in turn as if only its totals were known",
+        interval="prediction, t on the logit scale",
+        unit="donor",
+        confidence_level=confidence_level,
+        settings=_summary(result),
+    )
+
+
+def _summary(validated):
+    """Return what leaving out each donor in turn found, for ``.attrs``."""
+    error = validated["error"]
+    return {
+        "loo_models": len(validated),
+        "loo_mean_absolute_error": float(error.abs().mean()),
+        "loo_root_mean_square_error": float(np.sqrt((error**2).mean())),
+        "loo_largest_error": float(error.abs().max()),
+        "loo_coverage": float(validated["covered"].mean()),
     }
-    return result

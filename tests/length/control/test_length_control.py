@@ -423,11 +423,13 @@ def test_results_say_how_they_were_computed():
     table, difficulty = made_up(60, models=("a",))
     said = {
         "reference": "r", "annotator": "j", "difficulty": "given", "baselines": None, "feature": "tanh", "penalty": 0.0,
-        "method": "sandwich", "confidence_level": 0.95, "n_resamples": None, "rng": None, "unit": "instruction",
+        "method": "logistic regression at equal length, M-estimation", "interval": "logit wald", "confidence_level": 0.95,
+        "n_resamples": None, "rng": None, "unit": "instruction", "estimate": "lc_win_rate", "differences": [],
+        "fractions": ["win_rate", "lc_win_rate", "near_equal"],
     }  # fmt: skip
     assert fit_length_control(table, difficulty=difficulty).to_frame().attrs == said
     none = fit_length_control(table, difficulty=None, method="bca", rng=3, penalty=0)
-    assert none.settings == said | {"difficulty": None, "method": "bca", "n_resamples": 1000, "rng": 3}
+    assert none.settings == said | {"difficulty": None, "interval": "bca", "n_resamples": 1000, "rng": 3}
     assert fit_length_control(table, difficulty=None, method="percentile").settings["rng"] == 0
     cells = fit_length_control(load("alpaca_eval_v1_cells").query("model == 'gpt4'")).settings
     expected = {"difficulty": "published", "baselines": "published", "unit": "judgement (no instruction ids)"}
@@ -440,12 +442,50 @@ def test_any_against_any():
     table, difficulty = made_up()
     result = fit_length_control(table, difficulty=difficulty)
     frame = result.to_frame().set_index("model")
-    assert tuple(result.to_frame().columns) == (*COLUMNS, "near_equal")
+    assert tuple(result.to_frame().columns) == (*COLUMNS[:-1], "near_equal", "reason", "note")
     theta, psi = (frame.loc["a", c] - frame.loc["b", c] for c in ("theta", "psi"))
-    assert result.win_rate("a", "b") == pytest.approx(expit(theta + psi * difficulty).mean(), abs=1e-12)
-    assert result.win_rate("a", "b") + result.win_rate("b", "a") == pytest.approx(1, abs=1e-15)
-    assert result.win_rate("a", "a") == 0.5
-    assert result.win_rate("a", "r") == pytest.approx(frame.loc["a", "lc_win_rate"], abs=1e-12)
+    ab, ba, aa_, ar = (result.win_rate(*pair).iloc[0] for pair in ("ab", "ba", "aa", "ar"))
+    assert ab["win_rate"] == pytest.approx(expit(theta + psi * difficulty).mean(), abs=1e-12)
+    assert ab["win_rate"] + ba["win_rate"] == pytest.approx(1, abs=1e-15)
+    assert (aa_["win_rate"], aa_["standard_error"], aa_["reason"]) == (0.5, 0, "same_model")
+    assert ar["win_rate"] == pytest.approx(frame.loc["a", "lc_win_rate"], abs=1e-12)
+    np.testing.assert_allclose(
+        ar[["standard_error", *BOUNDS]].astype(float),
+        frame.loc["a", ["standard_error", *BOUNDS]].astype(float),
+    )
+    assert ab["standard_error"] == pytest.approx(ba["standard_error"])
+    assert ab["ci_low"] == pytest.approx(1 - ba["ci_high"])
+
+
+def test_error_of_a_pair_is_that_of_refits():
+    """Both models' fits on the same resampled instructions: the bootstrap knows nothing of the formula."""
+    table, difficulty = made_up(500)
+    result = fit_length_control(table, difficulty=difficulty)
+    rng = np.random.default_rng(4)
+    sides = {
+        model: rows.set_index("instruction_id").loc[difficulty.index]
+        for model, rows in table.groupby("model")
+    }
+    X = {model: columns(rows.reset_index(), difficulty) for model, rows in sides.items()}
+    refits = []
+    for _ in range(400):
+        k = rng.integers(500, size=500)
+        b = [
+            sm.GLM(sides[m]["outcome"].to_numpy()[k], X[m][k], family=sm.families.Binomial()).fit().params
+            for m in "ab"
+        ]
+        gap = b[0] - b[1]
+        refits.append(expit(gap[2] + gap[1] * difficulty.to_numpy()[k]).mean())
+    found = result.win_rate("a", "b").iloc[0]
+    assert found["standard_error"] == pytest.approx(np.std(refits, ddof=1), rel=0.12)
+    apart = fit_length_control(
+        table.assign(
+            difficulty=difficulty.loc[table["instruction_id"]].to_numpy(),
+            length_feature=length_feature(table),
+        ).drop(columns=["instruction_id", "length_model", "length_reference"]),
+        baselines=None,
+    ).win_rate("a", "b")
+    assert apart.loc[0, "standard_error"] > 0
 
 
 def test_row_order_and_input_are_left_alone():
@@ -480,17 +520,17 @@ def test_extrapolation_is_noted():
         (
             lambda t: t.assign(reference=[*"rstuv"] * 20),
             {"difficulty": None},
-            "found 'r, s, t, u', expected one reference",
+            "found 5: r, s, t, u, v, expected one reference",
         ),
         (
             lambda t: t.assign(annotator=["j", None] * 50),
             {"difficulty": None},
-            "found 'j, nan', expected one annotator",
+            "found 2: j, \\(missing\\), expected one annotator",
         ),
         (
             lambda t: t.assign(instruction_id=t["instruction_id"].where(~t.index.isin([3, 50]))),
             {"difficulty": None},
-            "row 3, .* on all rows or on none",
+            "row 3, .* on all rows of a group or on none",
         ),
         (
             lambda t: t.assign(length_model=t["length_model"].where(t["model"] == "a")),
@@ -691,7 +731,9 @@ def test_lengths_that_always_differ_alike_are_collinear_not_separated(method):
     assert 0 < frame.loc["b", "ci_low"] < frame.loc["b", "lc_win_rate"] < frame.loc["b", "ci_high"] < 1
     with pytest.warns(UndefinedWarning):
         result = fit_length_control(table, difficulty=difficulty)
-    assert np.isnan(result.win_rate("a", "b"))
+    pair = result.win_rate("a", "b").iloc[0]
+    assert np.isnan(pair["win_rate"])
+    assert "coefficients_only" in pair["reason"]
 
 
 @pytest.mark.parametrize("method", ["sandwich", *BOOTSTRAPS])

@@ -53,15 +53,20 @@ def test_held_out_models_are_predicted(published, board):
     ],
 )
 def test_any_against_any(published, a, b, percent):
-    assert 100 * published.win_rate(a, b) == pytest.approx(percent, abs=0.02)
+    found = published.win_rate(a, b).iloc[0]
+    assert 100 * found["win_rate"] == pytest.approx(percent, abs=0.02)
+    assert np.isnan(found[["standard_error", "ci_low", "ci_high"]].astype(float)).all()
+    assert "coefficients_only" in found["reason"]
+    assert "transitive" in found["note"]
 
 
 def test_antisymmetry(published):
     names = published.to_frame()["model"].iloc[::23]
     for a in names:
-        assert published.win_rate(a, a) == 0.5
+        assert published.win_rate(a, a).loc[0, "win_rate"] == 0.5
         for b in names:
-            assert published.win_rate(a, b) + published.win_rate(b, a) == pytest.approx(1, abs=1e-15)
+            both = [published.win_rate(*pair).loc[0, "win_rate"] for pair in ((a, b), (b, a))]
+            assert sum(both) == pytest.approx(1, abs=1e-15)
 
 
 def test_against_the_reference_is_the_lc_win_rate(published):
@@ -69,12 +74,13 @@ def test_against_the_reference_is_the_lc_win_rate(published):
     for row in frame.iloc[::40].itertuples():
         direct = expit(row.theta + row.psi * published.difficulty) @ published.weight
         assert row.lc_win_rate == pytest.approx(direct, abs=1e-14)
-        assert published.win_rate(row.model, "gpt4_1106_preview") == pytest.approx(direct, abs=1e-14)
+        against = published.win_rate(row.model, "gpt4_1106_preview").loc[0, "win_rate"]
+        assert against == pytest.approx(direct, abs=1e-14)
 
 
 def test_frame(published):
     frame = published.to_frame()
-    assert tuple(frame.columns) == COLUMNS
+    assert tuple(frame.columns) == (*COLUMNS[:-1], "reason", "note")
     assert len(frame) == 199
     assert "example" not in set(frame["model"])
     assert frame["lc_win_rate"].is_monotonic_decreasing

@@ -74,8 +74,8 @@ def test_texts_of_one_side_alone_are_named(missing):
 
 def test_settings_are_stated():
     found = specification_curve(load("alpaca_eval_v1_cells"), models=["gpt4"], confidence_level=0.9)
-    assert {k: found.attrs[k] for k in ("method", "confidence_level", "n_resamples", "rng")} == {
-        "method": "sandwich",
+    assert {k: found.attrs[k] for k in ("interval", "confidence_level", "n_resamples", "rng")} == {
+        "interval": "logit wald",
         "confidence_level": 0.9,
         "n_resamples": None,
         "rng": None,
