@@ -199,7 +199,8 @@ def agreement(
     from alpaca_analysis import human_agreement
 
     options: dict[str, Any] = {"confidence_level": confidence_level, "n_resamples": n_resamples, "rng": seed}
-    write(human_agreement(read(sources), read(humans), scoring=scoring, method=method, **options), format)
+    options |= {"scoring": scoring, "method": method}
+    write(human_agreement(read(sources), read(humans), **options), format)
 
 
 @app.command()

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from alpaca_analysis.foundations import options
-from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
-from alpaca_analysis.inference import coverage_notes as few_units
-from alpaca_analysis.inference import intervals, results
+from alpaca_analysis.foundations import options, ties
+from alpaca_analysis.foundations.errors import AnnotationError
+from alpaca_analysis.inference import coverage_notes, intervals
+from alpaca_analysis.inference.results import Note, Reason, best_first, finish
 from alpaca_analysis.people import votes
 from alpaca_analysis.people.votes import Votes
 
 HUMANS = "humans"
-METHODS = ("bca", "percentile", "t")
+FEWER_VOTES = Reason(
+    "fewer_votes_to_match",
+    "scored against one vote fewer than the judges: to compare, take remaining=True or compare_agreement",
+)
 
 
 def human_agreement(
     table: pd.DataFrame,
     humans: pd.DataFrame,
     *,
-    scoring: str = "zero_one",
+    scoring: options.Scoring = "zero_one",
     remaining: bool = False,
-    method: str = "bca",
+    method: options.Interval = "bca",
     confidence_level: float = 0.95,
     n_resamples: int = 9999,
     rng=0,
@@ -61,20 +63,20 @@ def human_agreement(
     rng : int, Generator or SeedSequence
         Seed of the bootstrap.
     on : sequence of str, optional
-        Further columns to match by. By default ``idx`` where both tables have it, and ``repeat`` where
-        each of its values belongs to one pair only and several people share it: it then numbers
-        comparisons, else the judgements of one annotator. Tables of counts are matched by these alone.
-        ``.attrs["on"]`` says which were taken.
+        Columns that tell comparisons of one pair apart. By default ``idx`` where both tables have it, and
+        ``repeat`` where it numbers comparisons: each of its values belongs to one pair only, and several
+        people share it. Tables of counts are matched by these alone. ``.attrs["on"]`` says which were
+        taken.
 
     Returns
     -------
     DataFrame
         ``annotator``, ``agreement``, ``standard_error``, ``ci_low``, ``ci_high``, ``bias`` (error of the
         annotator's own majority against the human majority), ``variance`` (its leave-one-out error
-        against itself; NaN with one judgement a pair), ``n`` (pairs scored), ``n_missing`` (pairs that
-        people judged and this judge did not), ``n_unmatched`` (pairs that only this judge judged) and
-        ``note`` (why an entry is NaN, or an interval approximate: it rests on few units); fractions,
-        best first.
+        against itself; NaN with one judgement per pair), ``n`` (pairs scored), ``n_missing`` (pairs that
+        people judged and this judge did not), ``n_unmatched`` (pairs that only this judge judged),
+        ``reason`` and ``note`` (why an entry is NaN, why an interval is approximate, and where ``humans``
+        had fewer votes to agree with than the judges); fractions, best first.
 
     Raises
     ------
@@ -104,30 +106,47 @@ def human_agreement(
     0     judge      0.750  0.25  4
     1    humans      0.667  0.00  4
     """
-    options.check_options(confidence_level, n_resamples)
-    matched = matched_votes(table, humans, scoring, method, on)
-    scores = pair_scores(matched, scoring, remaining)
-    out = mean_scores(matched.items, scores, method, confidence_level, n_resamples, rng)
+    check_options(scoring, method, confidence_level, n_resamples)
+    matched = matched_votes(table, humans, scoring, on)
+    out = mean_scores(
+        matched.items,
+        pair_scores(matched, scoring, remaining),
+        method,
+        confidence_level,
+        n_resamples,
+        rng,
+    )
     errors = pd.DataFrame(_errors(matched, scoring)).T.rename_axis("annotator").reset_index()
     out = out.merge(errors.astype({"n_missing": np.int64, "n_unmatched": np.int64}), on="annotator")
-    out["note"] = _notes(out, matched)
+    out["note"] = _notes(out, matched, scoring, remaining)
     columns = ["annotator", "agreement", "standard_error", "ci_low", "ci_high", "bias", "variance"]
-    out = out[[*columns, "n", "n_missing", "n_unmatched", "note"]].sort_values(
-        ["agreement", "annotator"], ascending=[False, True], kind="stable", ignore_index=True
+    columns += ["n", "n_missing", "n_unmatched", "note"]
+    return finish(
+        best_first(out[columns], "agreement", ["annotator"]),
+        **said(
+            matched,
+            scoring,
+            "agreement with the majority of " + ("the remaining people" if remaining else "all people"),
+            method,
+            confidence_level,
+            n_resamples,
+            rng,
+            against="the remaining people" if remaining else "the majority of all people",
+        ),
+        fractions=["agreement", "bias", "variance"],
+        undefined=["annotator"],
     )
-    out.attrs = settings(matched, scoring, method, confidence_level, n_resamples, rng) | {
-        "against": "the remaining people" if remaining else "the majority of all people"
-    }
-    _warn(out)
-    return out
 
 
-def matched_votes(table, humans, scoring, method, on=None) -> Votes:
-    """Check the options and match the two tables."""
-    if scoring not in votes.SCORINGS:
-        raise ValueError(f"scoring: found {scoring!r}, expected one of {', '.join(votes.SCORINGS)}")
-    if method not in METHODS:
-        raise ValueError(f"method: found {method!r}, expected one of {', '.join(METHODS)}")
+def check_options(scoring, method="t", confidence_level=0.95, n_resamples=1) -> None:
+    """Raise unless the options that all statistics of agreement share are valid."""
+    options.one_of("scoring", scoring, options.Scoring)
+    options.one_of("method", method, options.Interval)
+    options.check_options(confidence_level, n_resamples)
+
+
+def matched_votes(table, humans, scoring, on=None) -> Votes:
+    """Match the two tables, and raise unless the judges' outcomes can be scored by `scoring`."""
     matched = votes.match(table, humans, on=on)
     if HUMANS in matched.judges:
         raise AnnotationError(f"a judge of another name than {HUMANS!r}", column="annotator", found=HUMANS)
@@ -167,7 +186,7 @@ def mean_scores(items, scores, method, confidence_level, n_resamples, rng):
             "ci_low": low,
             "ci_high": high,
             "n": (weight @ ~np.isnan(stacked)).astype(np.int64),
-            "note": [getattr(n, "text", n) for n in few_units.of_means(units, method, better)],
+            "note": coverage_notes.of_means(units, method, better),
         }
     )
 
@@ -226,43 +245,57 @@ def _average(scores, weight):
     return float(scores[known] @ weight[known] / weight[known].sum()) if known.any() else np.nan
 
 
-def _notes(out, matched: Votes):
-    notes = []
+def _notes(out, matched: Votes, scoring, remaining):
+    fewer = not remaining and _fewer_votes_matter(matched, scoring)
+    notes: list[Note] = []
     for row in out.itertuples():
-        once = row.annotator != HUMANS and matched.judges[row.annotator].shape[1] == 1
-        if row.n == 0 and row.annotator == HUMANS:
-            notes.append("undefined: no pair with two human votes")
+        people = row.annotator == HUMANS
+        if row.n == 0 and people:
+            notes.append(Reason("nothing_judged", "undefined: no pair with two human votes"))
         elif row.n == 0:
-            notes.append("undefined: no usable verdict on a pair that people judged")
+            text = "undefined: no usable verdict on a pair that people judged"
+            notes.append(Reason("nothing_judged", text))
         elif np.isnan(row.standard_error):
-            notes.append("error undefined: fewer than two instructions")
+            notes.append(Reason("too_few_units", "error undefined: fewer than two instructions"))
         elif np.isnan(row.ci_low):
-            notes.append("interval undefined: no variation to resample")
+            notes.append(Reason("no_variation", "interval undefined: no variation to resample"))
+        elif people:
+            notes.append((FEWER_VOTES, row.note) if fewer else row.note)
         else:
-            single = "one judgement a pair: bias holds variance too" if once else ""
-            notes.append("; ".join(filter(None, (single, row.note))))
+            once = matched.judges[row.annotator].shape[1] == 1
+            single = Reason("one_judgement", "one judgement per pair: bias includes variance")
+            notes.append((single, row.note) if once else row.note)
     return notes
 
 
-def settings(matched: Votes, scoring, method, confidence_level, n_resamples, rng):
-    """Return what a result says of how it was computed."""
-    resampled = None if method == "t" else n_resamples
-    common = results.settings(
-        method=method, unit=matched.unit, confidence_level=confidence_level, n_resamples=resampled, rng=rng
-    )
-    return common | {
-        "scoring": scoring,
-        "ties": "expectation over a random choice",
-        "on": list(matched.on),
+def _fewer_votes_matter(matched: Votes, scoring):
+    """Tell whether some judge's score changes when one vote is taken away, as it is for people."""
+    counts = matched.counts
+    targets = votes.majority(counts), votes.remaining_majority(counts)
+    pairs = counts.sum(axis=1) > 1  # where one vote can be taken away
+    scores = [
+        [votes.score(given, target, scoring) for target in targets] for given in matched.judges.values()
+    ]
+    return any((pairs & ~np.isnan(all_) & ~ties.equal(all_, left)).any() for all_, left in scores)
+
+
+def said(matched: Votes, scoring, procedure, interval, confidence_level, n_resamples, rng, **settings):
+    """Return what a result about agreement says of how it was computed, as `finish` takes it."""
+    return {
+        "estimate": "agreement",
+        "method": procedure,
+        "interval": interval,
+        "unit": matched.unit,
+        "confidence_level": confidence_level,
+        "n_resamples": None if interval == "t" else n_resamples,
+        "rng": rng,
+        "settings": {
+            "scoring": scoring,
+            "ties": "expectation over a random choice",
+            "on": list(matched.on),
+            **settings,
+        },
     }
-
-
-def _warn(result):
-    undefined = result[result["ci_low"].isna()]
-    if len(undefined):
-        name, note = undefined["annotator"].iloc[0], undefined["note"].iloc[0]
-        more = f" (and {len(undefined) - 1} more)" if len(undefined) > 1 else ""
-        warnings.warn(f"{name}: {note}{more}", UndefinedWarning, stacklevel=3)
 
 
 def compare_agreement(
@@ -271,8 +304,8 @@ def compare_agreement(
     a: str,
     b: str,
     *,
-    scoring: str = "zero_one",
-    method: str = "bca",
+    scoring: options.Scoring = "zero_one",
+    method: options.Interval = "bca",
     confidence_level: float = 0.95,
     n_resamples: int = 9999,
     rng=0,
@@ -282,20 +315,38 @@ def compare_agreement(
 
     Parameters
     ----------
-    table, humans : DataFrame
-        As for `human_agreement`.
+    table : DataFrame
+        Judgements by one or more judges.
+    humans : DataFrame
+        Judgements by several people, told apart by ``annotator`` (or ``repeat``). Pairs are matched by
+        instruction and models, also where sides are flipped.
     a, b : str
         Judges; one of them may be ``"humans"``. Then both are scored against the majority of the people
-        who remain when one is left out.
-    scoring, method, confidence_level, n_resamples, rng, on
-        As for `human_agreement`. The p-value is that of the t-test on the clustered error in every case.
+        who remain when one is left out: the fair comparison of a judge with a person, whose interval
+        includes the people's own error.
+    scoring : {"zero_one", "absolute"}
+        1 if both say the same (a draw equals only a draw), or 1 - |difference| (a draw scores 0.5
+        against a verdict), which also takes weighted judgements.
+    method : {"bca", "percentile", "t"}
+        Interval over instructions. The p-value is that of the t-test on the clustered error in every case.
+    confidence_level : float
+        Coverage in (0, 1).
+    n_resamples : int
+        Bootstrap resamples; ignored by "t".
+    rng : int, Generator or SeedSequence
+        Seed of the bootstrap.
+    on : sequence of str, optional
+        Columns that tell comparisons of one pair apart. By default ``idx`` where both tables have it, and
+        ``repeat`` where it numbers comparisons: each of its values belongs to one pair only, and several
+        people share it. Tables of counts are matched by these alone. ``.attrs["on"]`` says which were
+        taken.
 
     Returns
     -------
     DataFrame
         One row: ``annotator_a``, ``annotator_b``, ``agreement_a``, ``agreement_b``, ``difference``,
         ``standard_error``, ``ci_low``, ``ci_high``, ``pvalue`` (two-sided, of no difference), ``n``
-        (pairs with both), ``n_unshared`` (pairs with only one of them), ``note``.
+        (pairs with both), ``n_unshared`` (pairs with only one of them), ``reason`` and ``note``.
 
     Raises
     ------
@@ -314,21 +365,22 @@ def compare_agreement(
        difference  pvalue  n
     0         0.0     1.0  4
     """
-    options.check_options(confidence_level, n_resamples)
-    matched = matched_votes(table, humans, scoring, method, on)
+    check_options(scoring, method, confidence_level, n_resamples)
+    matched = matched_votes(table, humans, scoring, on)
     known = [*matched.judges, HUMANS]
     for name in (a, b):
         if name not in known:
             expected = f"one of {', '.join(map(repr, known))}"
             raise AnnotationError(expected, column="annotator", found=name)
-    scores = pair_scores(matched, scoring, remaining=HUMANS in (a, b))
+    remaining = HUMANS in (a, b)
+    scores = pair_scores(matched, scoring, remaining)
     pair = np.column_stack([scores[a], scores[b]])
     both = ~np.isnan(pair).any(axis=1)
     if not both.any():
         raise AnnotationError(f"a pair judged by both {a!r} and {b!r}, found none", column="annotator")
     weight = matched.items["n"].to_numpy()
     units = votes.clustered(matched.items[both], pair[both])
-    estimate, error, low, high = intervals.interval(
+    _, (error,), (low,), (high,) = intervals.interval(
         units,
         contrast=np.array([[1.0], [-1.0]]),
         method=method,
@@ -336,28 +388,34 @@ def compare_agreement(
         n_resamples=n_resamples,
         rng=rng,
     )
-    df = units.counts.sum() - 1
-    pvalue = 2 * stats.t.sf(abs(estimate[0]) / error[0], df) if error[0] > 1e-12 else np.nan
-    note = getattr(few_units.of_difference(units), "text", "")
-    if not error[0] > 1e-12:
-        note = "interval undefined: the two never differ, or a single instruction"
-    result = pd.DataFrame(
-        {
-            "annotator_a": [a],
-            "annotator_b": b,
-            "agreement_a": units.estimate[0],
-            "agreement_b": units.estimate[1],
-            "difference": estimate[0],
-            "standard_error": error[0],
-            "ci_low": low[0],
-            "ci_high": high[0],
-            "pvalue": float(pvalue),
-            "n": int(weight[both].sum()),
-            "n_unshared": int(weight[~both & ~np.isnan(pair).all(axis=1)].sum()),
-            "note": note,
-        }
+    difference, df = float(ties.difference(*units.estimate)), units.counts.sum() - 1
+    note = coverage_notes.of_difference(units)
+    if not error > 0:
+        code = "too_few_units" if np.isnan(error) else "no_variation"
+        note = Reason(code, "interval undefined: the two never differ, or a single instruction")
+    row = {
+        "annotator_a": a,
+        "annotator_b": b,
+        "agreement_a": units.estimate[0],
+        "agreement_b": units.estimate[1],
+        "difference": difference,
+        "standard_error": error,
+        "ci_low": low,
+        "ci_high": high,
+        "pvalue": float(2 * stats.t.sf(abs(difference) / error, df)) if error > 0 else np.nan,
+        "n": int(weight[both].sum()),
+        "n_unshared": int(weight[~both & ~np.isnan(pair).all(axis=1)].sum()),
+    }
+    target = "the remaining people" if remaining else "the majority of all people"
+    procedure = "paired difference of agreements with " + target
+    settings = said(
+        matched, scoring, procedure, method, confidence_level, n_resamples, rng, against=target
+    ) | {"estimate": "difference"}
+    return finish(
+        pd.DataFrame([row]),
+        **settings,
+        fractions=["agreement_a", "agreement_b"],
+        differences=["difference"],
+        notes=[note],
+        undefined=["annotator_a", "annotator_b"],
     )
-    result.attrs = settings(matched, scoring, method, confidence_level, n_resamples, rng)
-    if np.isnan(low[0]):
-        warnings.warn(f"{a} against {b}: {note}", UndefinedWarning, stacklevel=2)
-    return result

@@ -8,10 +8,18 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError
-from alpaca_analysis.foundations.options import check_options
+from alpaca_analysis.inference.results import Note, Reason, finish
 from alpaca_analysis.people import votes
-from alpaca_analysis.people.agreement import HUMANS, matched_votes, mean_scores, pair_scores, settings
+from alpaca_analysis.people.agreement import (
+    HUMANS,
+    check_options,
+    matched_votes,
+    mean_scores,
+    pair_scores,
+    said,
+)
 from alpaca_analysis.people.votes import Votes
 
 FEW = 20  # instructions below which intervals by resampling them are not to be relied on
@@ -24,9 +32,9 @@ def agreement_by(
     *,
     by: str,
     edges: Sequence[float] = (30, 100, 300),
-    scoring: str = "zero_one",
+    scoring: options.Scoring = "zero_one",
     remaining: bool = False,
-    method: str = "bca",
+    method: options.Interval = "bca",
     confidence_level: float = 0.95,
     n_resamples: int = 9999,
     rng=0,
@@ -36,24 +44,44 @@ def agreement_by(
 
     Parameters
     ----------
-    table, humans : DataFrame
-        As for `human_agreement`.
+    table : DataFrame
+        Judgements by one or more judges.
+    humans : DataFrame
+        Judgements by several people, told apart by ``annotator`` (or ``repeat``). Pairs are matched by
+        instruction and models, also where sides are flipped.
     by : str
         ``"unanimity"`` (all people say the same, or not; pairs with two votes or more),
         ``"length_difference"`` (characters between the two outputs, cut at `edges`), or a column of the
         judges' table, such as ``"dataset"``.
     edges : sequence of float
         Where to cut the length difference; a difference equal to an edge is in the lower class.
-    scoring, remaining, method, confidence_level, n_resamples, rng, on
-        As for `human_agreement`.
+    scoring : {"zero_one", "absolute"}
+        1 if both say the same (a draw equals only a draw), or 1 - |difference| (a draw scores 0.5
+        against a verdict), which also takes weighted judgements.
+    remaining : bool
+        Score the judges, too, against the majority of the people who remain when one is left out. The
+        difference between a judge and ``humans`` is fair only so: a majority of all has one vote more.
+    method : {"bca", "percentile", "t"}
+        Interval over instructions.
+    confidence_level : float
+        Coverage in (0, 1).
+    n_resamples : int
+        Bootstrap resamples; ignored by "t".
+    rng : int, Generator or SeedSequence
+        Seed of the bootstrap.
+    on : sequence of str, optional
+        Columns that tell comparisons of one pair apart. By default ``idx`` where both tables have it, and
+        ``repeat`` where it numbers comparisons: each of its values belongs to one pair only, and several
+        people share it. Tables of counts are matched by these alone. ``.attrs["on"]`` says which were
+        taken.
 
     Returns
     -------
     DataFrame
         Column `by`, ``annotator``, ``agreement``, ``standard_error``, ``ci_low``, ``ci_high``, ``n``,
         ``n_unknown`` (further pairs that this annotator is scored on, whose group is not known and which
-        no row holds), ``note``, in the order of the groups. Where people are unanimous their own row is 1
-        by construction, so ``humans`` is left out by unanimity.
+        no row holds), ``reason`` and ``note``, in the order of the groups. Where people are unanimous their
+        own row is 1 by construction, so ``humans`` is left out by unanimity.
 
     Examples
     --------
@@ -69,8 +97,8 @@ def agreement_by(
     2       y     judge       0.25
     3       y    humans       0.50
     """
-    check_options(confidence_level, n_resamples)
-    matched = matched_votes(table, humans, scoring, method, on)
+    check_options(scoring, method, confidence_level, n_resamples)
+    matched = matched_votes(table, humans, scoring, on)
     group = _groups(matched, by, edges)
     scores = pair_scores(matched, scoring, remaining)
     if by == "unanimity":
@@ -89,10 +117,15 @@ def agreement_by(
             sizes += [_n_units(matched.items[inside], one) for one in part.values()]
     if not parts:
         raise AnnotationError("a known value on at least one pair, found none", column=by)
+    target = "the remaining people" if remaining else "the majority of all people"
+    procedure = f"agreement with {target}, by group"
     result = pd.concat(parts, ignore_index=True)
-    result["note"] = _notes(result, sizes, matched.unit)
-    result.attrs = settings(matched, scoring, method, confidence_level, n_resamples, rng)
-    return result
+    return finish(
+        result,
+        **said(matched, scoring, procedure, method, confidence_level, n_resamples, rng, against=target),
+        fractions=["agreement"],
+        notes=_notes(result, sizes, matched.unit),
+    )
 
 
 def _n_units(items, scores):
@@ -102,12 +135,17 @@ def _n_units(items, scores):
     return items.loc[known, "instruction_id"].nunique()
 
 
-def _notes(result, sizes, unit):
-    few = [
-        f"only {n} {unit.split()[0]}s: interval not to be relied on" if n < FEW else note
-        for n, note in zip(sizes, result["note"], strict=True)
+def _notes(result, sizes, unit) -> list[Note]:
+    """Return the notes of groups, in which few instructions or equal scores are common."""
+    lost = Reason("no_variation", "interval undefined: too few or equal scores")
+    return [
+        lost if np.isnan(low) else _few(n, unit) if n < FEW else note
+        for n, low, note in zip(sizes, result["ci_low"], result["note"], strict=True)
     ]
-    return np.where(result["ci_low"].isna(), "interval undefined: too few or equal scores", few)
+
+
+def _few(n, unit):
+    return Reason("few_units", f"only {n} {unit.split()[0]}s: interval unreliable")
 
 
 def _groups(matched: Votes, by, edges) -> pd.Series:
@@ -136,8 +174,8 @@ def agreement_by_majority(
     table: pd.DataFrame,
     humans: pd.DataFrame,
     *,
-    scoring: str = "zero_one",
-    method: str = "bca",
+    scoring: options.Scoring = "zero_one",
+    method: options.Interval = "bca",
     confidence_level: float = 0.95,
     n_resamples: int = 9999,
     rng=0,
@@ -150,15 +188,34 @@ def agreement_by_majority(
 
     Parameters
     ----------
-    table, humans, scoring, method, confidence_level, n_resamples, rng, on
-        As for `human_agreement`.
+    table : DataFrame
+        Judgements by one or more judges.
+    humans : DataFrame
+        Judgements by several people, told apart by ``annotator`` (or ``repeat``). Pairs are matched by
+        instruction and models, also where sides are flipped.
+    scoring : {"zero_one", "absolute"}
+        1 if both say the same (a draw equals only a draw), or 1 - |difference| (a draw scores 0.5
+        against a verdict), which also takes weighted judgements.
+    method : {"bca", "percentile", "t"}
+        Interval over instructions.
+    confidence_level : float
+        Coverage in (0, 1).
+    n_resamples : int
+        Bootstrap resamples; ignored by "t".
+    rng : int, Generator or SeedSequence
+        Seed of the bootstrap.
+    on : sequence of str, optional
+        Columns that tell comparisons of one pair apart. By default ``idx`` where both tables have it, and
+        ``repeat`` where it numbers comparisons: each of its values belongs to one pair only, and several
+        people share it. Tables of counts are matched by these alone. ``.attrs["on"]`` says which were
+        taken.
 
     Returns
     -------
     DataFrame
         ``n_humans`` (m), ``annotator``, ``agreement``, ``standard_error``, ``ci_low``, ``ci_high``,
-        ``n``, ``note``. With different numbers of people per pair, `n` falls as m grows: the rows are
-        then about different pairs.
+        ``n``, ``reason`` and ``note``. With different numbers of people per pair, `n` falls as m grows: the
+        rows are then about different pairs.
 
     Examples
     --------
@@ -175,8 +232,8 @@ def agreement_by_majority(
     3         2    humans      0.667
     4         3     judge      1.000
     """
-    check_options(confidence_level, n_resamples)
-    matched = matched_votes(table, humans, scoring, method, on)
+    check_options(scoring, method, confidence_level, n_resamples)
+    matched = matched_votes(table, humans, scoring, on)
     generator, parts, sizes = np.random.default_rng(rng), [], []
     for size in range(1, int(matched.counts.sum(axis=1).max()) + 1):
         scores = pair_scores(matched, scoring, size=size)
@@ -187,9 +244,13 @@ def agreement_by_majority(
             parts.append(out)
             sizes += [_n_units(matched.items, one) for one in scores.values()]
     result = pd.concat(parts, ignore_index=True)
-    result["note"] = _notes(result, sizes, matched.unit)
-    result.attrs = settings(matched, scoring, method, confidence_level, n_resamples, rng)
-    return result
+    procedure = "agreement with the majority of so many people"
+    return finish(
+        result,
+        **said(matched, scoring, procedure, method, confidence_level, n_resamples, rng),
+        fractions=["agreement"],
+        notes=_notes(result, sizes, matched.unit),
+    )
 
 
 def confusion(table: pd.DataFrame, humans: pd.DataFrame, *, on: Sequence[str] | None = None) -> pd.DataFrame:
@@ -197,17 +258,23 @@ def confusion(table: pd.DataFrame, humans: pd.DataFrame, *, on: Sequence[str] | 
 
     Parameters
     ----------
-    table, humans : DataFrame
-        As for `human_agreement`. Weighted judgements are taken for the side that they favour.
+    table : DataFrame
+        Judgements by one or more judges. Weighted judgements are taken for the side that they favour.
+    humans : DataFrame
+        Judgements by several people, told apart by ``annotator`` (or ``repeat``). Pairs are matched by
+        instruction and models, also where sides are flipped.
     on : sequence of str, optional
-        As for `human_agreement`.
+        Columns that tell comparisons of one pair apart. By default ``idx`` where both tables have it, and
+        ``repeat`` where it numbers comparisons: each of its values belongs to one pair only, and several
+        people share it. Tables of counts are matched by these alone. ``.attrs["on"]`` says which were
+        taken.
 
     Returns
     -------
     DataFrame
         ``annotator``, ``majority`` and ``verdict`` (``"reference"``, ``"draw"`` or ``"model"``, sides as
         in `table`), ``count`` (expected, where the majority is not unique), ``share`` (of the pairs with
-        that majority).
+        that majority), ``reason`` and ``note``.
 
     Examples
     --------
@@ -216,7 +283,7 @@ def confusion(table: pd.DataFrame, humans: pd.DataFrame, *, on: Sequence[str] | 
     ...                       "annotator": "judge", "outcome": [1, 0, 1, 1]})
     >>> people = judge.assign(annotator="p", outcome=[1, 0, 0, 1])
     >>> table = confusion(judge, people)
-    >>> table[table["count"] > 0]
+    >>> table.loc[table["count"] > 0, ["annotator", "majority", "verdict", "count", "share"]]
       annotator   majority    verdict  count  share
     0     judge  reference  reference    1.0    0.5
     2     judge  reference      model    1.0    0.5
@@ -226,10 +293,10 @@ def confusion(table: pd.DataFrame, humans: pd.DataFrame, *, on: Sequence[str] | 
     target, weight = votes.majority(matched.counts), matched.items["n"].to_numpy()
     parts = []
     for name, given in matched.judges.items():
-        said = votes.tally((np.sign(given - 0.5) + 1) / 2)
+        favoured = votes.tally((np.sign(given - 0.5) + 1) / 2)
         with np.errstate(invalid="ignore"):
-            said = np.nan_to_num(said / said.sum(axis=1, keepdims=True))
-        count = (target * weight[:, None]).T @ said
+            favoured = np.nan_to_num(favoured / favoured.sum(axis=1, keepdims=True))
+        count = (target * weight[:, None]).T @ favoured
         with np.errstate(invalid="ignore"):
             share = count / count.sum(axis=1, keepdims=True)
         parts.append(
@@ -243,6 +310,11 @@ def confusion(table: pd.DataFrame, humans: pd.DataFrame, *, on: Sequence[str] | 
                 }
             )
         )
-    result = pd.concat(parts, ignore_index=True)
-    result.attrs = {"unit": matched.unit, "on": list(matched.on)}
-    return result
+    return finish(
+        pd.concat(parts, ignore_index=True),
+        estimate=None,
+        method="verdicts counted against the human majority",
+        unit=matched.unit,
+        fractions=["share"],
+        settings={"on": list(matched.on)},
+    )

@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from alpaca_analysis.foundations import options, ties
 from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.inference import intervals
+from alpaca_analysis.inference.results import Note, Reason, finish
 from alpaca_analysis.people import votes
-from alpaca_analysis.people.agreement import matched_votes, settings
+from alpaca_analysis.people.agreement import matched_votes, said
 
 
 def alternative_test(
@@ -19,7 +21,7 @@ def alternative_test(
     humans: pd.DataFrame,
     *,
     epsilon: float = 0.15,
-    scoring: str = "zero_one",
+    scoring: options.Scoring = "zero_one",
     q: float = 0.05,
     on: Sequence[str] | None = None,
 ) -> pd.DataFrame:
@@ -33,26 +35,33 @@ def alternative_test(
 
     Parameters
     ----------
-    table, humans : DataFrame
-        As for `human_agreement`; at least two people on a pair.
+    table : DataFrame
+        Judgements by one or more judges.
+    humans : DataFrame
+        Judgements by several people, told apart by ``annotator`` (or ``repeat``). Pairs are matched by
+        instruction and models, also where sides are flipped; at least two people on a pair.
     epsilon : float
         What a person's greater cost is worth: 0.2 for experts, 0.15 for trained people, 0.1 for crowd
         workers, as its authors recommend.
     scoring : {"zero_one", "absolute"}
-        How a verdict is scored against one person's.
+        1 if both say the same (a draw equals only a draw), or 1 - |difference| (a draw scores 0.5
+        against a verdict), which also takes weighted judgements.
     q : float
-        False discovery rate.
+        False discovery rate in (0, 1).
     on : sequence of str, optional
-        As for `human_agreement`.
+        Columns that tell comparisons of one pair apart. By default ``idx`` where both tables have it, and
+        ``repeat`` where it numbers comparisons: each of its values belongs to one pair only, and several
+        people share it. Tables of counts are matched by these alone. ``.attrs["on"]`` says which were
+        taken.
 
     Returns
     -------
     DataFrame
         One row per judge and person: ``annotator``, ``human``, ``advantage`` (rho_j), ``human_advantage``
         (rho_h), ``difference`` (rho_h - rho_j), ``standard_error``, ``pvalue``, ``pvalue_adjusted``,
-        ``rejected``, ``n``, ``note``, and, equal in all rows of a judge, ``winning_rate`` (omega, the
-        share rejected), ``advantage_probability`` (rho, the mean of rho_j) and ``passes`` (omega at
-        least 0.5). ``.attrs`` holds epsilon and q.
+        ``rejected``, ``n``, and, equal in all rows of a judge, ``winning_rate`` (omega, the share
+        rejected), ``advantage_probability`` (rho, the mean of rho_j) and ``passes`` (omega at least 0.5);
+        ``reason`` and ``note``. ``.attrs`` holds epsilon and q.
 
     References
     ----------
@@ -69,20 +78,23 @@ def alternative_test(
     >>> alternative_test(judge, people)[["winning_rate", "advantage_probability"]].iloc[0].tolist()
     [1.0, 1.0]
     """
-    if not 0 <= epsilon < 1:
-        raise ValueError(f"epsilon: found {epsilon!r}, expected a number in [0, 1)")
-    matched = matched_votes(table, humans, scoring, "t", on)
+    options.fraction("epsilon", epsilon, closed="left")
+    options.level("q", q)
+    options.one_of("scoring", scoring, options.Scoring)
+    matched = matched_votes(table, humans, scoring, on)
     if matched.voters.shape[1] < 2:
         raise AnnotationError("at least two people", source="humans", column="annotator", found="one")
     result = pd.concat(
         [_replace(matched, name, epsilon, scoring, q) for name in matched.judges], ignore_index=True
     )
-    result.attrs = settings(matched, scoring, "t", None, None, None) | {
-        "epsilon": epsilon,
-        "q": q,
-        "correction": "Benjamini-Yekutieli",
-    }
-    return result
+    settings = {"epsilon": epsilon, "q": q, "correction": "Benjamini-Yekutieli"}
+    procedure = "alternative annotator test, one-sided paired t-tests"
+    return finish(
+        result,
+        **said(matched, scoring, procedure, None, None, None, None, **settings) | {"estimate": "difference"},
+        fractions=["advantage", "human_advantage", "winning_rate", "advantage_probability"],
+        differences=["difference"],
+    )
 
 
 def _replace(matched, name, epsilon, scoring, q):
@@ -111,30 +123,31 @@ def _replace(matched, name, epsilon, scoring, q):
 
 
 def _advantage(matched, judge, person, both, epsilon):
-    tolerance = 1e-12  # equal means of different sums
-    wins = np.column_stack([judge >= person - tolerance, person >= judge - tolerance]).astype(float)
+    ahead = ties.difference(judge, person)
+    wins = np.column_stack([ahead >= 0, ahead <= 0]).astype(float)
+    note: Note
     if not both.any():
-        blank = dict.fromkeys(
-            ["advantage", "human_advantage", "difference", "standard_error", "pvalue"], np.nan
-        )
-        return {**blank, "n": 0, "note": "undefined: no pair with judge, person and another person"}
+        blank = ["advantage", "human_advantage", "difference", "standard_error", "pvalue"]
+        note = Reason("nothing_judged", "undefined: no pair with judge, person and another person")
+        return {**dict.fromkeys(blank, np.nan), "n": 0, "note": note}
     units = votes.clustered(matched.items[both], wins[both])
     rho_judge, rho_human = units.estimate
-    difference, error, _, _ = intervals.interval(units, contrast=np.array([[-1.0], [1.0]]), method="t")
-    size, note = int(units.counts.sum()), ""
-    if error[0] > 1e-12:
-        pvalue = float(stats.t.cdf((difference[0] - epsilon) / error[0], size - 1))
+    _, (error,), _, _ = intervals.interval(units, contrast=np.array([[-1.0], [1.0]]), method="t")
+    difference, size = float(ties.difference(rho_human, rho_judge)), int(units.counts.sum())
+    unit = matched.unit.split()[0]
+    if error > 0:
+        pvalue = float(stats.t.cdf((difference - epsilon) / error, size - 1))
+        note = Reason("few_units", f"fewer than 30 {unit}s: the t-test is rough") if size < 30 else ""
     elif size > 1:
-        pvalue, note = float(difference[0] >= epsilon), "no variation: decided without a test"
+        pvalue = float(ties.difference(difference, epsilon) >= 0)
+        note = Reason("no_variation", "no variation: decided without a test")
     else:
-        pvalue, note = np.nan, f"undefined: fewer than two {matched.unit.split()[0]}s"
-    if size < 30 and not note:
-        note = f"fewer than 30 {matched.unit.split()[0]}s: the t-test is rough"
+        pvalue, note = np.nan, Reason("too_few_units", f"undefined: fewer than two {unit}s")
     return {
         "advantage": rho_judge,
         "human_advantage": rho_human,
-        "difference": difference[0],
-        "standard_error": error[0],
+        "difference": difference,
+        "standard_error": error,
         "pvalue": pvalue,
         "n": int(matched.items["n"].to_numpy()[both].sum()),
         "note": note,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,15 +9,20 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from alpaca_analysis.foundations import options
-from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
-from alpaca_analysis.inference import coverage_notes as few_units
-from alpaca_analysis.inference import ratios, results
+from alpaca_analysis.foundations import options, ties
+from alpaca_analysis.foundations.errors import AnnotationError
+from alpaca_analysis.inference import coverage_notes, ratios
+from alpaca_analysis.inference.results import Note, Reason, best_first, finish, warn_undefined
 from alpaca_analysis.people import votes
 from alpaca_analysis.table.checks import check
 from alpaca_analysis.table.groups import refuse_mixed
 
-UNLABELLED = "undefined: no judged pair with a label"
+UNLABELLED = Reason("nothing_labelled", "undefined: no judged pair with a label")
+TOO_FEW = Reason("too_few_units", "undefined: fewer than two instructions with labels")
+ALL_EQUAL = Reason("all_alike", "undefined: all labels of the pilot are equal")
+NO_HELP = Reason("no_help", "correlation undefined: the judge says the same of every labelled pair; no help")
+CONTRADICTS = Reason("no_help", "the judge contradicts people: no help")
+ALL_LABELLED = Reason("all_labelled", "every judged pair has a label: the judge adds nothing")
 # With fewer labels of the rarer kind the interval covered 58 to 92 % for 95 % in simulation.
 FEW_LABELS = 5
 
@@ -48,27 +52,30 @@ def calibrated_win_rate(
     table : DataFrame
         Judgements by one judge of all pairs.
     humans : DataFrame
-        Judgements by one or more people of some of the pairs, matched as for `human_agreement`.
+        Judgements by one or more people of some of the pairs. Pairs are matched by instruction and models,
+        also where sides are flipped.
     by : str or sequence of str
-        Columns of `table` that make a group; each group gets one estimate, NaN where nobody labelled
-        any of it.
+        Columns that make a group; one estimate each, NaN where nobody labelled any of it.
     weight : float, optional
         A lambda in [0, 1] chosen beforehand; by default the one of least variance.
     confidence_level : float
-        Coverage in (0, 1) of the interval: Student's t on the error clustered by instruction, with one
-        degree of freedom less than there are instructions with labels.
+        Coverage in (0, 1).
     on : sequence of str, optional
-        As for `human_agreement`.
+        Columns that tell comparisons of one pair apart. By default ``idx`` where both tables have it, and
+        ``repeat`` where it numbers comparisons: each of its values belongs to one pair only, and several
+        people share it. Tables of counts are matched by these alone. ``.attrs["on"]`` says which were
+        taken.
 
     Returns
     -------
     DataFrame
-        `by` columns, ``win_rate``, ``standard_error``, ``ci_low``, ``ci_high``, ``weight`` (lambda),
-        ``judge_win_rate`` (over all pairs), ``human_win_rate`` and ``human_standard_error`` (labelled
-        pairs alone), ``n_labelled``, ``n_judged`` (with or without a label), ``n_unjudged`` (labelled
-        pairs that the judge did not judge, left out), ``note`` (why an entry is NaN, or the interval
-        approximate: people's labels are nearly all of one kind, or few units carry it); best first,
-        fractions.
+        `by` columns, ``win_rate``, ``standard_error`` (clustered by instruction), ``ci_low``, ``ci_high``
+        (Student's t, with one degree of freedom less than there are instructions with labels), ``weight``
+        (lambda), ``judge_win_rate`` (over all pairs), ``human_win_rate`` and ``human_standard_error``
+        (labelled pairs alone), ``n_labelled``, ``n_judged`` (with or without a label), ``n_unjudged``
+        (labelled pairs that the judge did not judge, left out), ``reason`` and ``note`` (why an entry is
+        NaN, or the interval approximate: people's labels are nearly all of one kind, or it is driven by few
+        units); best first, fractions.
 
     Raises
     ------
@@ -101,29 +108,53 @@ def calibrated_win_rate(
     0     0.534           0.042   0.482                  0.05
     """
     options.check_options(confidence_level)
-    by = [by] if isinstance(by, str) else list(by)
-    if weight is not None and not 0 <= weight <= 1:
-        raise ValueError(f"weight: found {weight!r}, expected a number in [0, 1] or None")
-    found, pilots = _pilots(table, humans, by, on)
+    by = options.groups(by, _COLUMNS)
+    if weight is not None:
+        options.fraction("weight", weight)
+    said, pilots = _pilots(table, humans, by, on)
     rows = [
         dict(zip(by, key, strict=True)) | pilot.estimate(weight, confidence_level) for key, pilot in pilots
     ]
-    result = pd.DataFrame(rows).sort_values(
-        ["win_rate", *by], ascending=[False] + [True] * len(by), kind="stable", ignore_index=True
+    said["settings"]["weight"] = "least variance" if weight is None else weight
+    return finish(
+        best_first(pd.DataFrame(rows), "win_rate", by),
+        estimate="win_rate",
+        method="prediction-powered mean",
+        interval="t",
+        confidence_level=confidence_level,
+        fractions=["win_rate", "judge_win_rate", "human_win_rate", "human_standard_error"],
+        undefined=by,
+        **said,
     )
-    result.attrs = results.settings(
-        method="prediction-powered, t", unit=found["unit"], confidence_level=confidence_level
-    ) | {"weight": "least variance" if weight is None else weight, "on": found["on"]}
-    _warn(result, result["ci_low"].isna(), by)
-    return result
 
 
-def _warn(result, undefined, by):
-    groups = result.loc[undefined, [*by, "note"]].drop_duplicates()
-    if len(groups):
-        name = "/".join(map(str, groups[by].iloc[0]))
-        more = f" (and {len(groups) - 1} more)" if len(groups) > 1 else ""
-        warnings.warn(f"{name}: {groups['note'].iloc[0]}{more}", UndefinedWarning, stacklevel=3)
+_COLUMNS = (
+    "win_rate",
+    "standard_error",
+    "ci_low",
+    "ci_high",
+    "weight",
+    "judge_win_rate",
+    "human_win_rate",
+    "human_standard_error",
+    "n_labelled",
+    "n_judged",
+    "n_unjudged",
+    "reason",
+    "note",
+)
+_PLAN_COLUMNS = (
+    "n_labels",
+    "standard_error",
+    "half_width",
+    "human_standard_error",
+    "human_half_width",
+    "equivalent_labels",
+    "correlation",
+    "n_pilot",
+    "reason",
+    "note",
+)
 
 
 def label_budget(
@@ -147,23 +178,33 @@ def label_budget(
 
     Parameters
     ----------
-    table, humans, by, on
-        As for `calibrated_win_rate`; the labels at hand serve as pilot.
+    table : DataFrame
+        Judgements by one judge of all pairs.
+    humans : DataFrame
+        Judgements by one or more people of some of the pairs, which serve as pilot. Pairs are matched by
+        instruction and models, also where sides are flipped.
+    by : str or sequence of str
+        Columns that make a group.
     n_labels : sequence of int, optional
         Numbers of labelled pairs; by default 25, 50, 100, ... up to `n_judged`.
     n_judged : int, optional
         Pairs that the judge will have judged; by default those in `table`.
     confidence_level : float
-        Of the interval whose half-width is given (normal quantile).
+        Coverage in (0, 1).
+    on : sequence of str, optional
+        Columns that tell comparisons of one pair apart. By default ``idx`` where both tables have it, and
+        ``repeat`` where it numbers comparisons: each of its values belongs to one pair only, and several
+        people share it. Tables of counts are matched by these alone. ``.attrs["on"]`` says which were
+        taken.
 
     Returns
     -------
     DataFrame
-        `by` columns, ``n_labels``, ``standard_error`` and ``half_width`` with the judge's help,
-        ``human_standard_error`` and ``human_half_width`` without, ``equivalent_labels`` (how many labels
-        alone would do the same), ``correlation`` (r), ``n_pilot`` (labels at hand), ``note`` (why a group
-        has NaN: too few labels, or all equal; r below 0 gives no help). They are estimates: a pilot of 50
-        labels knows r to about 0.1.
+        `by` columns, ``n_labels``, ``standard_error`` and ``half_width`` (normal quantile) with the judge's
+        help, ``human_standard_error`` and ``human_half_width`` without, ``equivalent_labels`` (how many
+        labels alone would do the same), ``correlation`` (r), ``n_pilot`` (labels at hand), ``reason`` and
+        ``note`` (why a group has NaN: too few labels, or all equal; r below 0 gives no help). They are
+        estimates: a pilot of 50 labels knows r to about 0.1.
 
     Raises
     ------
@@ -191,13 +232,17 @@ def label_budget(
     1       200       0.056             0.070            309.217
     """
     options.check_options(confidence_level)
-    by = [by] if isinstance(by, str) else list(by)
+    by = options.groups(by, _PLAN_COLUMNS)
+    if n_judged is not None:
+        options.whole("n_judged", n_judged)
+    for n in n_labels or ():
+        options.whole("n_labels", n)
     z, parts = stats.norm.ppf((1 + confidence_level) / 2), []
-    found, pilots = _pilots(table, humans, by, on)
+    said, pilots = _pilots(table, humans, by, on)
     for key, pilot in pilots:
         judged = pilot.n_judged if n_judged is None else n_judged
         wanted = _default_labels(judged) if n_labels is None else np.asarray(list(n_labels))
-        if (wanted > judged).any() or (wanted < 1).any():
+        if (wanted > judged).any():
             expected = f"from 1 to {judged} labels, as many as pairs are judged"
             raise AnnotationError(expected, column="n_labels", found=wanted.tolist())
         variance, r, note = pilot.label_variance()
@@ -216,15 +261,21 @@ def label_budget(
                     "equivalent_labels": wanted * alone**2 / np.where(helped > 0, helped**2, np.nan),
                     "correlation": r,
                     "n_pilot": pilot.n_labelled,
-                    "note": note,
+                    "note": [note] * len(wanted),
                 }
             )
         )
-    result = pd.concat(parts, ignore_index=True)
-    result.attrs = results.settings(
-        method="prediction-powered, normal quantile", unit=found["unit"], confidence_level=confidence_level
-    ) | {"weight": "least variance", "on": found["on"]}
-    _warn(result, result["half_width"].isna(), by)
+    said["settings"]["weight"] = "least variance"
+    result = finish(
+        pd.concat(parts, ignore_index=True),
+        estimate=None,
+        method="prediction-powered mean",
+        interval="normal",
+        confidence_level=confidence_level,
+        fractions=["standard_error", "half_width", "human_standard_error", "human_half_width"],
+        **said,
+    )
+    warn_undefined(result.assign(ci_low=result["half_width"]).drop_duplicates(by), by)
     return result
 
 
@@ -253,36 +304,33 @@ class _Pilot:
         pair = np.column_stack([shares[:, 0], np.nan_to_num(shares[:, 2]) - shares[:, 1]])
         return ratios.covariance(pair, self.units.counts, self.labelled.astype(np.int64))
 
-    def label_variance(self) -> tuple[float, float, str]:
+    def label_variance(self) -> tuple[float, float, Note]:
         """Return the variance of one label, its correlation with the judge, clustered, and a note."""
         if not self.n_labelled:
             return np.nan, np.nan, UNLABELLED
         inside = self.labelled
         if self.units.counts[inside].sum() < 2:
-            return np.nan, np.nan, "undefined: fewer than two instructions with labels"
+            return np.nan, np.nan, TOO_FEW
         shares = ratios.influence(self.units)[inside][:, :2]
         spread = ratios.covariance(shares, self.units.counts[inside])
-        people, judge = np.diag(spread) > 1e-24
+        people, judge = ties.standard_error(np.sqrt(np.diag(spread))) > 0
         if not people:
-            return np.nan, np.nan, "undefined: all labels of the pilot are equal"
+            return np.nan, np.nan, ALL_EQUAL
         r = spread[0, 1] / np.sqrt(spread[0, 0] * spread[1, 1]) if judge else np.nan
-        note = (
-            "" if judge else "correlation undefined: the judge says the same of every labelled pair; no help"
-        )
-        if r < 0:
-            note = "the judge contradicts people: no help"
+        note = CONTRADICTS if r < 0 else "" if judge else NO_HELP
         return float(spread[0, 0] * self.n_labelled), float(r), note
 
-    def few(self, weight, size) -> str:
-        """Return a note if the interval rests on few units, or on few labels of the rarer kind."""
+    def few(self, weight, size) -> Note:
+        """Return a note if the interval is driven by few units, or by few labels of the rarer kind."""
         shares = ratios.influence(self.units)
         combined = shares[:, 0] + weight * (np.nan_to_num(shares[:, 2]) - shares[:, 1])
-        if note := few_units.of_shares(combined, self.units.counts, size):
-            return getattr(note, "text", "")
+        if note := coverage_notes.of_shares(combined, self.units.counts, size):
+            return note
         people = ratios.Units(self.units.y[:, :1], self.units.m[:, :1], self.units.multiplicity)
-        rarer = few_units.far_end(people)[0]
+        rarer = coverage_notes.far_end(people)[0]
         if rarer <= FEW_LABELS:
-            return f"interval approximate: about {rarer:.0f} labels of the rarer kind"
+            text = f"interval approximate: about {rarer:.0f} labels of the rarer kind"
+            return Reason("few_labels", text)
         return ""
 
     def estimate(self, weight, confidence_level) -> dict:
@@ -290,9 +338,9 @@ class _Pilot:
             return self._row(np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, UNLABELLED)
         people, judge_labelled, judge_other = self.units.estimate
         sizes = [int(self.units.counts[chosen].sum()) for chosen in (self.labelled, ~self.labelled)]
-        note, error, variance = "", np.nan, np.nan
+        notes: list[Note] = []
         if self.n_labelled == self.n_judged:
-            note, weight = "every judged pair has a label: the judge adds nothing", 0.0
+            notes, weight = [ALL_LABELLED], 0.0
             variance, judge_other = ratios.standard_error(self.units)[0] ** 2, judge_labelled
             human_error = np.sqrt(variance)
         else:
@@ -304,18 +352,19 @@ class _Pilot:
                 weight = float(np.clip(best, 0, 1)) if not np.isnan(spread[0, 0]) else np.nan
             variance = spread[0, 0] + 2 * weight * spread[0, 1] + weight**2 * spread[1, 1]
             human_error = ratios.standard_error(self.units)[0]
-        error = float(np.sqrt(max(variance, 0))) if not np.isnan(variance) else np.nan
+        error = float(ties.standard_error(np.sqrt(np.maximum(variance, 0))))
         value = weight * (judge_other - judge_labelled) + people if not np.isnan(weight) else people
         low = high = np.nan
-        if error > 1e-12:
+        if error > 0:
             half = stats.t.ppf((1 + confidence_level) / 2, sizes[0] - 1) * error
             low, high = value - half, value + half
-            note = "; ".join(filter(None, (note, self.few(weight, sizes[0]))))
-        elif not np.isnan(error):
-            note = "interval undefined: all outcomes are equal"
+            notes.append(self.few(weight, sizes[0]))
+        elif error == 0:
+            notes = [Reason("all_alike", "interval undefined: all outcomes are equal")]
         else:
-            note = "error undefined: fewer than two instructions with labels, or one without"
-        return self._row(value, error, low, high, weight, people, human_error, note)
+            text = "error undefined: fewer than two instructions with labels, or one without"
+            notes = [Reason("too_few_units", text)]
+        return self._row(value, error, low, high, weight, people, human_error, notes)
 
     def _row(self, value, error, low, high, weight, people, human_error, note):
         return {
@@ -335,7 +384,7 @@ class _Pilot:
 
 
 def _pilots(table, humans, by, on):
-    """Return the settings of the match, and each group of `by` with what its estimate needs."""
+    """Return what a result says of the match, and each group of `by` with what its estimate needs."""
     table = check(table, source="table", require=by)
     refuse_mixed(table, by)
     matched = votes.match(table, humans, on=on, unvoted=True)
@@ -370,7 +419,7 @@ def _pilots(table, humans, by, on):
         (key, _pilot(items.iloc[members[k]], judge[members[k]], people[members[k]]))
         for k, key in enumerate(keys)
     ]
-    return {"unit": matched.unit, "on": list(matched.on)}, pilots
+    return {"unit": matched.unit, "settings": {"on": list(matched.on)}}, pilots
 
 
 def _pilot(items, judge, people):

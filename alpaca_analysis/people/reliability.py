@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from alpaca_analysis.foundations import options
-from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
-from alpaca_analysis.inference import intervals, resampling, results
+from alpaca_analysis.foundations import options, ties
+from alpaca_analysis.foundations.errors import AnnotationError
+from alpaca_analysis.inference import intervals, resampling
+from alpaca_analysis.inference.results import Note, Reason, finish
 from alpaca_analysis.people import votes
-from alpaca_analysis.people.agreement import settings
+from alpaca_analysis.people.agreement import said
 
-LEVELS = ("nominal", "ordinal", "interval")
+Level = Literal["nominal", "ordinal", "interval"]
 # With fewer the interval of alpha covered 58 to 92 % for 95 % in simulation, with more 93 to 96 %.
 FEW_INSTRUCTIONS, FEW_RARER = 30, 8
+NOBODY_LEFT = Reason("nobody_left", "low undefined: nobody is left to compare with")
 
 
 def krippendorff_alpha(
     humans: pd.DataFrame,
     *,
-    level: str = "nominal",
+    level: Level = "nominal",
     confidence_level: float = 0.95,
     n_resamples: int = 9999,
     rng=0,
@@ -41,20 +43,24 @@ def krippendorff_alpha(
     level : {"nominal", "ordinal", "interval"}
         What a draw is to a verdict: just different, between, or half-way.
     confidence_level : float
-        Coverage in (0, 1) of the percentile interval.
+        Coverage in (0, 1).
     n_resamples : int
-        Resamples of instructions, all their pairs and verdicts together.
+        Bootstrap resamples of instructions, with all their pairs and verdicts.
     rng : int, Generator or SeedSequence
         Seed of the bootstrap.
     on : sequence of str, optional
-        Columns that tell comparisons apart, as for `human_agreement`.
+        Columns that tell comparisons of one pair apart. By default ``idx`` where both tables have it, and
+        ``repeat`` where it numbers comparisons: each of its values belongs to one pair only, and several
+        people share it. Tables of counts are matched by these alone. ``.attrs["on"]`` says which were
+        taken.
 
     Returns
     -------
     DataFrame
-        One row: ``level``, ``alpha``, ``ci_low``, ``ci_high``, ``n`` (pairs with two verdicts or more),
-        ``n_verdicts``, ``note`` (why an entry is NaN, or the interval approximate: fewer than 30
-        instructions, or fewer than 8 on which most people give another verdict than the commonest).
+        One row: ``level``, ``alpha``, ``ci_low``, ``ci_high`` (percentile interval), ``n`` (pairs with two
+        verdicts or more), ``n_verdicts``, ``reason`` and ``note`` (why an entry is NaN, or the interval
+        approximate: fewer than 30 instructions, or fewer than 8 on which most people give another verdict
+        than the commonest).
 
     Raises
     ------
@@ -81,60 +87,62 @@ def krippendorff_alpha(
          level  alpha  n
     0  nominal   0.64  5
     """
+    options.one_of("level", level, Level)
     options.check_options(confidence_level, n_resamples)
-    if level not in LEVELS:
-        raise ValueError(f"level: found {level!r}, expected one of {', '.join(LEVELS)}")
     matched = votes.match(humans, humans, on=on)
     rated = matched.counts.sum(axis=1) > 1
     if not rated.any():
         raise AnnotationError("a pair with two verdicts, found none", source="humans")
     counts, items = matched.counts[rated], matched.items[rated]
     units = votes.clustered(items, _coincidences(counts))
-    alpha, low, high, note = _alpha(counts, items["n"].to_numpy(), level), np.nan, np.nan, ""
+    alpha, low, high = _alpha(counts, items["n"].to_numpy(), level), np.nan, np.nan
     drawn = resampling.draw_weights(units, n_resamples=n_resamples, rng=rng)
     resampled = np.concatenate([_resampled_alpha(weights @ units.y, level) for weights in drawn])
+    known = ties.tied(resampled[~np.isnan(resampled)])
+    note: Note
     if np.isnan(alpha):
-        note = "undefined: all verdicts are the same"
-    elif np.isnan(resampled).mean() > 0.05 or np.nanstd(resampled) < 1e-12:
-        note = "interval undefined: too few instructions that differ"
+        note = Reason("all_alike", "undefined: all verdicts are the same")
+    elif len(known) < 0.95 * n_resamples or (known == known[0]).all():
+        note = Reason("no_variation", "interval undefined: too few instructions that differ")
     else:
         tail = (1 - confidence_level) / 2
-        low, high = np.nanquantile(resampled, [tail, 1 - tail])
+        low, high = np.quantile(known, [tail, 1 - tail])
         note = _few(counts, items)
     weight = items["n"].to_numpy()
-    result = pd.DataFrame(
-        {
-            "level": [level],
-            "alpha": alpha,
-            "ci_low": low,
-            "ci_high": high,
-            "n": int(weight.sum()),
-            "n_verdicts": int(weight @ counts.sum(axis=1)),
-            "note": note,
-        }
-    )
-    result.attrs = results.settings(
-        method="percentile",
+    row = {
+        "level": level,
+        "alpha": alpha,
+        "ci_low": low,
+        "ci_high": high,
+        "n": int(weight.sum()),
+        "n_verdicts": int(weight @ counts.sum(axis=1)),
+    }
+    return finish(
+        pd.DataFrame([row]),
+        estimate="alpha",
+        method="Krippendorff's alpha",
+        interval="percentile",
         unit=matched.unit,
         confidence_level=confidence_level,
         n_resamples=n_resamples,
         rng=rng,
-    ) | {"level": level, "on": list(matched.on)}
-    if np.isnan(low):
-        warnings.warn(f"alpha: {note}", UndefinedWarning, stacklevel=2)
-    return result
+        notes=[note],
+        undefined=["level"],
+        settings={"level": level, "on": list(matched.on)},
+    )
 
 
-def _few(counts, items):
-    """Return a note if too few instructions, or too few on the rarer side, carry the interval of alpha."""
+def _few(counts, items) -> Note:
+    """Return a note if too few instructions, in all or on the rarer side, drive the interval of alpha."""
     commonest = (items["n"].to_numpy() @ counts).argmax()
     total = counts.sum(axis=1)
     rarer = votes.clustered(items, 1.0 * (2 * (total - counts[:, commonest]) >= total))
     size, carried = rarer.counts.sum(), rarer.counts @ (rarer.y[:, 0] > 0)
     if size < FEW_INSTRUCTIONS:
-        return f"interval approximate: {size} instructions"
+        return Reason("few_units", f"interval approximate: {size} instructions")
     if carried < FEW_RARER:
-        return f"interval approximate: rests on {carried} instructions whose verdict is not the commonest"
+        text = f"interval approximate: driven by {carried} instructions whose verdict is not the commonest"
+        return Reason("few_units", text)
     return ""
 
 
@@ -175,7 +183,7 @@ def _resampled_alpha(sums, level):
 def agreement_ceiling(
     humans: pd.DataFrame,
     *,
-    scoring: str = "zero_one",
+    scoring: options.Scoring = "zero_one",
     confidence_level: float = 0.95,
     n_resamples: int = 9999,
     rng=0,
@@ -194,17 +202,27 @@ def agreement_ceiling(
     humans : DataFrame
         Judgements by several people.
     scoring : {"zero_one", "absolute"}
-        As for `human_agreement`.
-    confidence_level, n_resamples, rng, on
-        As for `human_agreement`.
+        1 if both say the same (a draw equals only a draw), or 1 - |difference| (a draw scores 0.5
+        against a verdict), which also takes weighted judgements.
+    confidence_level : float
+        Coverage in (0, 1).
+    n_resamples : int
+        Bootstrap resamples.
+    rng : int, Generator or SeedSequence
+        Seed of the bootstrap.
+    on : sequence of str, optional
+        Columns that tell comparisons of one pair apart. By default ``idx`` where both tables have it, and
+        ``repeat`` where it numbers comparisons: each of its values belongs to one pair only, and several
+        people share it. Tables of counts are matched by these alone. ``.attrs["on"]`` says which were
+        taken.
 
     Returns
     -------
     DataFrame
         ``n_humans`` (m), ``ceiling``, ``low``, ``high``, ``ci_low`` (lower bound of the interval of
-        `low`), ``ci_high`` (upper bound of that of `high`), ``n`` (pairs with at least m votes) and
-        ``note``. With m = all of them `low` is NaN and `high` is 1 but for ties: nobody is left to compare
-        with.
+        `low`), ``ci_high`` (upper bound of that of `high`), ``n`` (pairs with at least m votes),
+        ``reason`` and ``note``. With m = all of them `low` is NaN and `high` is 1 but for ties: nobody is
+        left to compare with.
 
     Notes
     -----
@@ -226,9 +244,8 @@ def agreement_ceiling(
     1         2  0.667  0.833
     2         3    NaN  1.000
     """
+    options.one_of("scoring", scoring, options.Scoring)
     options.check_options(confidence_level, n_resamples)
-    if scoring not in votes.SCORINGS:
-        raise ValueError(f"scoring: found {scoring!r}, expected one of {', '.join(votes.SCORINGS)}")
     matched = votes.match(humans, humans, on=on)
     counts, weight = matched.counts, matched.items["n"].to_numpy()
     grid, mixture = _vote_distribution(counts, weight)
@@ -249,12 +266,16 @@ def agreement_ceiling(
                 "ci_low": low[0],
                 "ci_high": high[1],
                 "n": int(weight @ (counts.sum(axis=1) >= size)),
-                "note": "low undefined: nobody is left to compare with" if np.isnan(estimate[0]) else "",
+                "note": NOBODY_LEFT if np.isnan(estimate[0]) else "",
             }
         )
-    result = pd.DataFrame(rows)
-    result.attrs = settings(matched, scoring, "bca", confidence_level, n_resamples, rng)
-    return result
+    procedure = "bounds of a perfect judge's agreement, with its estimate by maximum likelihood"
+    return finish(
+        pd.DataFrame(rows),
+        **said(matched, scoring, procedure, "bca", confidence_level, n_resamples, rng)
+        | {"estimate": "ceiling"},
+        fractions=["ceiling", "low", "high"],
+    )
 
 
 def _points(scoring):

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from alpaca_analysis.foundations import ties
 from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.inference.ratios import Units
 from alpaca_analysis.table.checks import check, refuse
 
-VERDICTS = np.array([0.0, 0.5, 1.0])
-SCORINGS = ("zero_one", "absolute")
+VERDICTS = np.array(ties.VERDICTS)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def match(
     humans : DataFrame
         Judgements by one or more people; verdicts only (0, 0.5 or 1).
     on : sequence of str, optional
-        Columns that tell comparisons apart beyond instruction and models. By default ``idx`` where both
+        Columns that tell comparisons of one pair apart. By default ``idx`` where both
         tables have it, and ``repeat`` where both have it and it numbers comparisons, as PandaLM's does:
         each of its values belongs to one pair only, and several people share it. Values that come back
         from pair to pair (0, 1, ...) number the judgements of one annotator; where they number

@@ -1,5 +1,6 @@
 """Agreement with people: worked values, AlpacaEval's Analyzer as oracle, ragged data, coverage."""
 
+import itertools
 import json
 import time
 
@@ -350,7 +351,7 @@ def test_all_people_agree():
     assert "no variation" in alone["note"]
     assert row(result, "judge")["agreement"] == 0.5
     assert row(result, "judge")["note"] == (
-        "one judgement a pair: bias holds variance too; interval approximate: 4 units"
+        "one judgement per pair: bias includes variance; interval approximate: 4 units"
     )
 
 
@@ -407,21 +408,56 @@ def test_results_say_how_they_were_computed():
         pd.concat([said([1, 0, 0], "y"), said([0, 0, 1], "x")]),
         people([1, 0, 0], [1, 1, 0], [1, 0, 1]),
     )
-    said_all = {
-        "scoring": "zero_one", "ties": "expectation over a random choice", "method": "bca",
-        "unit": "instruction", "confidence_level": 0.95, "n_resamples": 9999, "rng": 0,
-        "on": [],
+    everyone, rest = "the majority of all people", "the remaining people"
+    common = {
+        "interval": "bca", "unit": "instruction", "confidence_level": 0.95, "n_resamples": 9999, "rng": 0,
+        "scoring": "zero_one", "ties": "expectation over a random choice", "on": [],
     }  # fmt: skip
     result = human_agreement(table, humans)
-    assert result.attrs == said_all | {"against": "the majority of all people"}
+    alone = {"estimate": "agreement", "fractions": ["agreement", "bias", "variance"], "differences": []}
+    method = {"method": "agreement with the majority of all people", "against": everyone}
+    assert result.attrs == common | alone | method
     assert result["n_unmatched"].tolist() == [0, 0, 0]
     options = {"remaining": True, "method": "t", "rng": 3}
-    assert human_agreement(table, humans, **options).attrs == said_all | {
-        "against": "the remaining people", "method": "t", "n_resamples": None, "rng": None
+    assert human_agreement(table, humans, **options).attrs == common | alone | {
+        "method": "agreement with the majority of the remaining people", "against": rest,
+        "interval": "t", "n_resamples": None, "rng": None,
     }  # fmt: skip
-    assert compare_agreement(table, humans, "x", "y").attrs == said_all
-    grown = agreement_by_majority(table, humans, n_resamples=99, rng=np.random.default_rng(3))
-    assert grown.attrs == said_all | {"n_resamples": 99, "rng": "generator"}
+    assert compare_agreement(table, humans, "x", "y").attrs == common | {
+        "estimate": "difference", "fractions": ["agreement_a", "agreement_b"], "differences": ["difference"],
+        "method": "paired difference of agreements with the majority of all people", "against": everyone,
+    }  # fmt: skip
+    assert compare_agreement(table, humans, "x", "humans").attrs["against"] == rest
+    grown = agreement_by_majority(table, humans, n_resamples=99, rng=np.random.default_rng(3)).attrs
+    assert (grown["interval"], grown["n_resamples"], grown["rng"]) == ("bca", 99, "generator")
+
+
+def test_a_judge_as_good_as_one_person_is_no_better_among_the_same_people():
+    """Three people and a judge, each right in 80 % of pairs: all 16 patterns with their exact frequencies."""
+    right = np.array(list(itertools.product([1, 0], repeat=4)))
+    patterns = pd.DataFrame({"idx": np.arange(16), "model": "a", "reference": "b"})
+    patterns["n"] = (4 ** right.sum(axis=1)).astype(int)  # of 625 pairs
+    judge = patterns.assign(annotator="judge", outcome=right[:, 0].astype(float))
+    humans = pd.concat([patterns.assign(annotator=f"p{k}", outcome=right[:, k] * 1.0) for k in (1, 2, 3)])
+    majority = 0.8**3 + 3 * 0.8**2 * 0.2
+    unfair = human_agreement(judge, humans, method="t")
+    assert_allclose(row(unfair, "judge")["agreement"], 0.8 * majority + 0.2 * (1 - majority))
+    assert_allclose(row(unfair, "humans")["agreement"], 0.8 * 0.8 + 0.2 * 0.2)
+    assert row(unfair, "humans")["reason"] == "fewer_votes_to_match"
+    fair = human_agreement(judge, humans, method="t", remaining=True)
+    assert_allclose(fair["agreement"], 0.68)
+    assert not fair["reason"].str.contains("fewer_votes").any()
+    found = compare_agreement(judge, humans, "judge", "humans", method="t").iloc[0]
+    assert (found["difference"], found["pvalue"]) == (0, 1)
+    # The error is that of the difference of the two scores, people's own part included.
+    ours, theirs = right[:, 0], right[:, 1:]
+    of = [
+        theirs[:, [j for j in range(3) if j != k]].mean(axis=1) for k in range(3)
+    ]  # P(majority of two is 1)
+    score = [np.mean([np.where(v == 1, m, 1 - m) for v, m in zip(vs, of, strict=True)], axis=0)
+             for vs in ([ours] * 3, theirs.T)]  # fmt: skip
+    gap = np.repeat(score[0] - score[1], patterns["n"])
+    assert_allclose(found["standard_error"], gap.std(ddof=1) / np.sqrt(625))
 
 
 def test_of_equals_the_first_by_name_comes_first():
@@ -441,7 +477,7 @@ def test_a_warning_names_the_first_and_counts_the_rest():
     assert str(caught[0].message) == f"mute: {note}"
     assert caught[0].filename == __file__
     two = pd.concat([said([1], "one"), said([1], "two")])
-    with pytest.warns(UndefinedWarning, match=r"^one: error undefined: .* \(and 2 more\)$"):
+    with pytest.warns(UndefinedWarning, match="^one, two, humans: error undefined: "):
         human_agreement(two, people([1], [1], [0]), **QUICK)
 
 
@@ -547,9 +583,7 @@ def test_pairs_of_one_judge_alone_are_left_out_of_a_comparison():
 
 def test_judges_that_never_differ():
     table = pd.concat([said([1, 0, 1], "one"), said([1, 0, 1], "two")])
-    with pytest.warns(
-        UndefinedWarning, match="^one against two: interval undefined: the two never"
-    ) as caught:
+    with pytest.warns(UndefinedWarning, match="^one/two: interval undefined: the two never") as caught:
         found = compare_agreement(table, people([1, 0, 0]), "one", "two").loc[0]
     assert caught[0].filename == __file__
     assert found["difference"] == 0

@@ -122,7 +122,7 @@ def test_interval_of_alpha_says_that_it_rests_on_few():
 
     assert note(21, 8) == "interval approximate: 29 instructions"
     assert note(22, 8) == note(8, 22) == ""
-    few = "interval approximate: rests on 7 instructions whose verdict is not the commonest"
+    few = "interval approximate: driven by 7 instructions whose verdict is not the commonest"
     assert note(80, 7) == note(7, 80) == few
 
 
@@ -133,7 +133,7 @@ def test_alpha_counts_instructions_not_pairs():
     rows["repeat"] = rows.groupby("annotator").cumcount()
     rows["instruction_id"] = 3 * ([f"i{k}" for k in range(40)] + [f"j{k // 2}" for k in range(8)])
     found = krippendorff_alpha(rows, n_resamples=99, on=["repeat"])
-    assert "rests on 4 instructions" in found.loc[0, "note"]
+    assert "driven by 4 instructions" in found.loc[0, "note"]
 
 
 @pytest.mark.simulation
@@ -305,12 +305,12 @@ def test_counts_are_pairs_and_settings_are_stated():
     results = {
         "alpha": (krippendorff_alpha(humans, **options), "percentile", 5),
         "ceiling": (agreement_ceiling(humans, **options), "bca", 5),
-        "test": (alternative_test(judges, humans), "t", None),
+        "test": (alternative_test(judges, humans), None, None),
     }
     for result, method, seed in results.values():
         said = result.attrs
         assert said["unit"] == "pair (no instruction ids)"
-        assert (said["method"], said["rng"]) == (method, seed)
+        assert (said["interval"], said["rng"]) == (method, seed)
         assert said["on"] == ["idx"]
         assert {"confidence_level", "n_resamples"} <= set(said)
     assert confusion(judges, humans).attrs["unit"] == "pair (no instruction ids)"
