@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from fractions import Fraction
 
 import numpy as np
 import pandas as pd
 
-from alpaca_analysis.claims.win_rates import rounds_to
-from alpaca_analysis.correlations.coefficients import check_method, coefficient
+from alpaca_analysis.correlations.coefficients import NAMES, coefficient
 from alpaca_analysis.correlations.estimates import align
 from alpaca_analysis.correlations.intervals import crowding, fisher_interval
-from alpaca_analysis.foundations import options
+from alpaca_analysis.foundations import options, ties
 from alpaca_analysis.foundations.errors import AnnotationError
-from alpaca_analysis.inference import results
+from alpaca_analysis.inference.results import finish, seed_of
 
 
 def check_correlation(
@@ -22,7 +20,7 @@ def check_correlation(
     x,
     y,
     *,
-    method: str = "pearson",
+    method: options.Coefficient = "pearson",
     power: int = 1,
     reading_error: float = 0.0,
     confidence_level: float = 0.95,
@@ -36,25 +34,27 @@ def check_correlation(
     printed : str
         As printed, such as ``"0.94"``: the number of digits is part of the claim.
     x, y : Series or array of shape (n_models,)
-        As for `win_rate_correlation`.
+        Win rates (or ratings) in any unit. Series are matched on their index; arrays by position.
     method : {"pearson", "spearman", "kendall"}
-        Coefficient.
+        Coefficient; "kendall" is tau-b.
     power : {1, 2}
         2 where the print is of R^2.
     reading_error : float
         How far the points may be off in either direction, in their units, such as for points read off a
         figure. The coefficient's range is taken over uniform draws within.
     confidence_level : float
-        Coverage of the Fisher interval.
-    n_draws, rng
-        Draws of the reading error, and their seed.
+        Coverage in (0, 1).
+    n_draws : int
+        Draws of the reading error.
+    rng : int, Generator or SeedSequence
+        Seed of the draws.
 
     Returns
     -------
     DataFrame
         One row: ``printed``, ``statistic``, ``agrees`` (rounds to what is printed, halves either way),
-        ``could_agree`` (so does some draw within the reading error), ``ci_low``, ``ci_high``, ``n``,
-        ``note`` (where win rates crowd at a bound, as in `win_rate_correlation`).
+        ``could_agree`` (so does some draw within the reading error), ``ci_low``, ``ci_high`` (Fisher),
+        ``n``, ``reason`` and ``note`` (where win rates crowd at a bound, as in `win_rate_correlation`).
 
     Raises
     ------
@@ -68,9 +68,10 @@ def check_correlation(
     0    0.90        0.9    True
     """
     options.check_options(confidence_level)
-    check_method(method)
-    if power not in (1, 2):
-        raise ValueError(f"power: found {power!r}, expected 1 or 2")
+    options.one_of("method", method, options.Coefficient)
+    options.one_of("power", power, (1, 2))
+    options.number("reading_error", reading_error, 0)
+    options.whole("n_draws", n_draws)
     value = _decimal(printed)
     points, _ = align(x, y)
     a, b = points["x"].to_numpy(), points["y"].to_numpy()
@@ -83,14 +84,19 @@ def check_correlation(
         could = any(_agrees(v, value) for v in coefficient(a + shift[0], b + shift[1], method) ** power)
     if power == 2:
         low, high = sorted((low**2, high**2)) if low * high > 0 else (0.0, max(low**2, high**2))
-    row = [printed, r**power, agrees, could, low, high, len(points), crowding(a, b, method)]
-    columns = ["printed", "statistic", "agrees", "could_agree", "ci_low", "ci_high", "n", "note"]
-    result = pd.DataFrame([row], columns=columns)
-    result.attrs = results.settings(method=method, unit="model", confidence_level=confidence_level)
-    result.attrs |= {"power": power, "interval": "fisher"}
-    if reading_error > 0:
-        result.attrs |= {"n_draws": n_draws, "rng": results.seed_of(rng)}
-    return result
+    row = [printed, r**power, agrees, could, low, high, len(points)]
+    columns = ["printed", "statistic", "agrees", "could_agree", "ci_low", "ci_high", "n"]
+    drawn = {"n_draws": n_draws, "rng": seed_of(rng)} if reading_error > 0 else {}
+    return finish(
+        pd.DataFrame([row], columns=columns),
+        estimate="statistic",
+        method=NAMES[method] + (", squared" if power == 2 else ""),
+        interval="fisher",
+        unit="model",
+        confidence_level=confidence_level,
+        notes=[crowding(a, b, method)],
+        settings={"power": power, **drawn},
+    )
 
 
 def _decimal(printed) -> Decimal:
@@ -103,5 +109,7 @@ def _decimal(printed) -> Decimal:
 
 
 def _agrees(value, printed):
-    """Tell whether a coefficient is printed so; what is left of rounding in binary is no difference."""
-    return bool(np.isfinite(value)) and rounds_to(Fraction(repr(float(round(value, 12)))), printed)
+    """Tell whether a coefficient is printed so, whichever way a half is rounded."""
+    half = 10.0 ** int(printed.as_tuple().exponent) / 2
+    apart = abs(value - float(printed))
+    return bool(apart < half or ties.equal(apart, half))

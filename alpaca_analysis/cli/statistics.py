@@ -218,4 +218,5 @@ def correlation(
     from alpaca_analysis import win_rate_correlation
 
     frame = read_csv(file, x, y)
-    write(win_rate_correlation(frame[x], frame[y], method=method), format)
+    options: dict[str, Any] = {"method": method}
+    write(win_rate_correlation(frame[x], frame[y], **options), format)

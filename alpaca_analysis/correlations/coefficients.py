@@ -5,33 +5,34 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-METHODS = ("pearson", "spearman", "kendall")
+from alpaca_analysis.foundations import ties
+
+NAMES = {"pearson": "Pearson's r", "spearman": "Spearman's rho", "kendall": "Kendall's tau-b"}
 CHUNK_CELLS = 1_000_000
-CONSTANT = 1e-13  # a spread below this share of the values' size is rounding
-
-
-def check_method(method: str) -> None:
-    """Raise unless `method` is a known coefficient."""
-    if method not in METHODS:
-        raise ValueError(f"method: found {method!r}, expected one of {', '.join(METHODS)}")
 
 
 def coefficient(x: np.ndarray, y: np.ndarray, method: str) -> np.ndarray:
     """Return the coefficient of every row of `x` and `y`, each (n_rows, n_models); NaN where undefined.
 
+    Ranks are those of `ties.tied` numbers.
+
     Examples
     --------
     >>> x = np.array([[1.0, 2.0, 3.0, 4.0]])
-    >>> [round(float(coefficient(x, x[:, [0, 2, 1, 3]], m)[0]), 3) for m in METHODS]
+    >>> [round(float(coefficient(x, x[:, [0, 2, 1, 3]], m)[0]), 3) for m in NAMES]
     [0.8, 0.8, 0.667]
     """
+    if method == "pearson":
+        return pearson(x, y)
+    return _of_ranks(ties.tied(x, axis=1), ties.tied(y, axis=1), method)
+
+
+def _of_ranks(x, y, method):
     if method == "kendall":
         size = max(1, CHUNK_CELLS // x.shape[1])
         parts = [_kendall(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)]
         return np.where(np.isnan(x).any(axis=1) | np.isnan(y).any(axis=1), np.nan, np.concatenate(parts))
-    if method == "spearman":
-        x, y = stats.rankdata(x, axis=1), stats.rankdata(y, axis=1)
-    return pearson(x, y)
+    return pearson(stats.rankdata(x, axis=1), stats.rankdata(y, axis=1))
 
 
 def resampled(x: np.ndarray, y: np.ndarray, indices: np.ndarray, method: str) -> np.ndarray:
@@ -50,9 +51,11 @@ def resampled(x: np.ndarray, y: np.ndarray, indices: np.ndarray, method: str) ->
     -------
     ndarray of shape (n_resamples,)
     """
-    if method != "kendall":
-        return coefficient(x[indices], y[indices], method)
-    n = len(x)
+    if method == "pearson":
+        return pearson(x[indices], y[indices])
+    n, x, y = len(x), ties.tied(x), ties.tied(y)
+    if method == "spearman":
+        return _of_ranks(x[indices], y[indices], method)
     # Sums of signs are whole numbers below 2^24, exact also in single precision.
     a, b = (np.sign(v[:, None] - v).astype(np.float32) for v in (x, y))
     signs = (a * b, a * a, b * b)
@@ -70,14 +73,19 @@ def resampled(x: np.ndarray, y: np.ndarray, indices: np.ndarray, method: str) ->
 
 def pearson(x: np.ndarray, y: np.ndarray, where: np.ndarray | bool = True) -> np.ndarray:
     """Return Pearson's coefficient of every row over the entries that `where` marks; NaN where undefined."""
+    varies = _varies(x, where) & _varies(y, where)
     x, y = (np.where(where, v, 0.0) for v in (x, y))
     n = np.broadcast_to(where, x.shape).sum(axis=1, keepdims=True)
-    size = [(v**2).sum(axis=1) for v in (x, y)]
     with np.errstate(invalid="ignore", divide="ignore"):
         x, y = (np.where(where, v - v.sum(axis=1, keepdims=True) / n, 0.0) for v in (x, y))
-    spread = [(v**2).sum(axis=1) for v in (x, y)]
-    varies = np.all([s > CONSTANT**2 * whole for s, whole in zip(spread, size, strict=True)], axis=0)
-    return np.where(varies, np.clip(_over((x * y).sum(axis=1), spread[0] * spread[1]), -1, 1), np.nan)
+    squares = (x**2).sum(axis=1) * (y**2).sum(axis=1)
+    return np.where(varies, np.clip(_over((x * y).sum(axis=1), squares), -1, 1), np.nan)
+
+
+def _varies(values, where):
+    """Tell for every row whether its largest and smallest entry do not tie."""
+    largest = np.max(values, axis=1, where=where, initial=-np.inf)
+    return ~ties.equal(largest, np.min(values, axis=1, where=where, initial=np.inf))
 
 
 def _over(sums, squares):

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import warnings
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from alpaca_analysis.correlations.coefficients import check_method, coefficient, resampled
-from alpaca_analysis.correlations.estimates import align
+from alpaca_analysis.correlations.coefficients import NAMES, coefficient, resampled
+from alpaca_analysis.correlations.estimates import CONSTANT, align
 from alpaca_analysis.correlations.intervals import crowding, few_models, fisher_interval, percentiles
-from alpaca_analysis.foundations import options
-from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
-from alpaca_analysis.inference import results
+from alpaca_analysis.foundations import options, ties
+from alpaca_analysis.foundations.errors import AnnotationError
+from alpaca_analysis.inference.results import Note, Reason, finish, warn_undefined
+
+Side = Literal["x", "y"]
 
 
 def restrict_range(
     x,
     y,
     *,
-    method: str = "pearson",
-    by: str = "y",
+    method: options.Coefficient = "pearson",
+    by: Side = "y",
     minimum: int = 5,
     confidence_level: float = 0.95,
 ) -> pd.DataFrame:
@@ -33,24 +35,24 @@ def restrict_range(
     Parameters
     ----------
     x, y : Series or array of shape (n_models,)
-        As for `win_rate_correlation`.
+        Win rates (or ratings) in any unit. Series are matched on their index; arrays by position.
     method : {"pearson", "spearman", "kendall"}
-        Coefficient.
+        Coefficient; "kendall" is tau-b.
     by : {"x", "y"}
         What the models are ordered by.
     minimum : int
         The smallest field, at least 3.
     confidence_level : float
-        Coverage of the Fisher interval.
+        Coverage in (0, 1).
 
     Returns
     -------
     DataFrame
-        ``keep`` (``"all"``, ``"best"`` or ``"worst"``), ``n``, ``statistic``, ``ci_low``, ``ci_high``,
-        ``spread`` (standard deviation of `by` in the field over that among all), ``expected`` (the
-        coefficient of a linear relation with equal residuals: Thorndike's case 2, for Pearson; NaN
-        otherwise), ``lowest`` and ``highest`` model of the field, ``note`` (why an entry is NaN, or where
-        win rates crowd at a bound, as in `win_rate_correlation`).
+        ``keep`` (``"all"``, ``"best"`` or ``"worst"``), ``n``, ``statistic``, ``ci_low``, ``ci_high``
+        (Fisher), ``spread`` (standard deviation of `by` in the field over that among all), ``expected``
+        (the coefficient of a linear relation with equal residuals: Thorndike's case 2, for Pearson; NaN
+        otherwise), ``lowest`` and ``highest`` model of the field, ``reason`` and ``note`` (why an entry is
+        NaN, or where win rates crowd at a bound, as in `win_rate_correlation`).
 
     References
     ----------
@@ -67,18 +69,17 @@ def restrict_range(
     2  worst  5      0.800     0.862
     """
     options.check_options(confidence_level)
-    check_method(method)
-    if by not in ("x", "y"):
-        raise ValueError(f"by: found {by!r}, expected x or y")
-    if minimum < 3:
-        raise ValueError(f"minimum: found {minimum!r}, expected at least 3")
+    options.one_of("method", method, options.Coefficient)
+    options.one_of("by", by, Side)
+    options.whole("minimum", minimum, 3)
     points, _ = align(x, y)
-    points = points.sort_values(by, ascending=False, kind="stable", ignore_index=True)
+    points = points.iloc[np.argsort(-ties.tied(points[by]), kind="stable")].reset_index(drop=True)
     n = len(points)
     fields = [("all", points)]
     fields += [("best", points.head(k)) for k in range(n - 1, minimum - 1, -1)]
     fields += [("worst", points.tail(k)) for k in range(n - 1, minimum - 1, -1)]
-    rows, notes, whole = [], [], None
+    rows, whole = [], None
+    notes: list[Note] = []
     for keep, field in fields:
         r = coefficient(field["x"].to_numpy()[None], field["y"].to_numpy()[None], method)[0]
         whole = r if whole is None else whole
@@ -86,16 +87,24 @@ def restrict_range(
         low, high = fisher_interval(r, len(field), method, confidence_level)
         expected = whole * spread / np.sqrt(1 + whole**2 * (spread**2 - 1)) if method == "pearson" else np.nan
         rows.append([keep, len(field), r, low, high, spread, expected, *field["model"].iloc[[-1, 0]]])
-        notes.append(crowding(field["x"].to_numpy(), field["y"].to_numpy(), method))
+        if np.isnan(r):
+            notes.append(CONSTANT)
+        elif np.isnan(low):
+            text = "interval undefined: too few models, or points on a line"
+            notes.append(Reason("too_few_models", text))
+        else:
+            notes.append(crowding(field["x"].to_numpy(), field["y"].to_numpy(), method))
     columns = ["keep", "n", "statistic", "ci_low", "ci_high", "spread", "expected", "lowest", "highest"]
-    result = pd.DataFrame(rows, columns=columns).assign(note=notes)
-    few = np.where(
-        result["ci_low"].isna(), "interval undefined: too few models, or points on a line", result["note"]
+    return finish(
+        pd.DataFrame(rows, columns=columns),
+        estimate="statistic",
+        method=NAMES[method],
+        interval="fisher",
+        unit="model",
+        confidence_level=confidence_level,
+        notes=notes,
+        settings={"by": by},
     )
-    result["note"] = np.where(result["statistic"].isna(), "undefined: one side is constant", few)
-    result.attrs = results.settings(method=method, unit="model", confidence_level=confidence_level)
-    result.attrs |= {"by": by, "interval": "fisher"}
-    return result
 
 
 def compare_correlations(
@@ -103,7 +112,7 @@ def compare_correlations(
     x2,
     y,
     *,
-    method: str = "pearson",
+    method: options.Coefficient = "pearson",
     confidence_level: float = 0.95,
     n_resamples: int = 9999,
     rng=0,
@@ -116,16 +125,20 @@ def compare_correlations(
         Two measures, such as raw and length-controlled win rates, and what both are correlated with.
         Series are matched on their index; only models with all three count.
     method : {"pearson", "spearman", "kendall"}
-        Coefficient.
-    confidence_level, n_resamples, rng
-        Of the percentile bootstrap over models, which keeps the three values of a model together.
+        Coefficient; "kendall" is tau-b.
+    confidence_level : float
+        Coverage in (0, 1).
+    n_resamples : int
+        Bootstrap resamples of models; the three values of a model stay together.
+    rng : int, Generator or SeedSequence
+        Seed of the bootstrap.
 
     Returns
     -------
     DataFrame
         One row: ``statistic_1``, ``statistic_2``, ``statistic_difference``, ``ci_low``, ``ci_high``,
-        ``pvalue`` (two-sided, of no difference), ``test``, ``n``, ``note`` (why an entry is NaN, or the
-        interval approximate: for Pearson's coefficients it needs about 80 models). The test is
+        ``pvalue`` (two-sided, of no difference), ``test``, ``n``, ``reason`` and ``note`` (why an entry is
+        NaN, or the interval approximate: for Pearson's coefficients it needs about 80 models). The test is
         Williams's for two dependent correlations that share a variable; for the rank coefficients it is
         twice the smaller share of bootstrap differences on either side of 0.
 
@@ -147,7 +160,7 @@ def compare_correlations(
     0        0.976         0.81   0.036  Williams
     """
     options.check_options(confidence_level, n_resamples)
-    check_method(method)
+    options.one_of("method", method, options.Coefficient)
     first, _ = align(x1, y)
     second, _ = align(x2, y)
     both = first.merge(second[["model", "x"]], on="model", suffixes=("", "2"))
@@ -156,33 +169,51 @@ def compare_correlations(
     a, b, c = (both[name].to_numpy() for name in ("x", "x2", "y"))
     one, two = (coefficient(v[None], c[None], method)[0] for v in (a, b))
     drawn = np.random.default_rng(rng).integers(len(both), size=(n_resamples, len(both)))
-    differences = resampled(a, c, drawn, method) - resampled(b, c, drawn, method)
+    differences = ties.difference(resampled(a, c, drawn, method), resampled(b, c, drawn, method))
     low, high = percentiles(differences, confidence_level)
-    test, pvalue, note = "Williams" if method == "pearson" else "bootstrap", np.nan, ""
+    note: Note = ""
     if np.isnan(one + two):
-        names = [name for name, v in (("x1", a), ("x2", b), ("y", c)) if np.ptp(v) == 0]
-        note = f"undefined: {' and '.join(names)} constant"
+        names = [name for name, v in (("x1", a), ("x2", b), ("y", c)) if ties.equal(v, v[0]).all()]
+        note = Reason("constant", f"undefined: {' and '.join(names)} constant")
     elif np.isnan(low):
-        note = "interval undefined: too few models that differ"
-    elif np.nanstd(differences) < 1e-12:
-        note = "interval undefined: the two never differ"
+        note = Reason("too_few_models", "interval undefined: too few models that differ")
+    elif not np.nan_to_num(differences).any():
+        note = Reason("no_variation", "interval undefined: the two never differ")
     if note:
         low = high = np.nan
-    elif method == "pearson":
-        pvalue = _williams(one, two, coefficient(a[None], b[None], method)[0], len(both))
-    else:
-        differences = differences[~np.isnan(differences)]
-        beside = [(differences <= 0).mean(), (differences >= 0).mean()]
-        pvalue = min(1.0, 2 * max(min(beside), 1 / len(differences)))
-    row = {"statistic_1": one, "statistic_2": two, "statistic_difference": one - two}
-    row |= {"ci_low": low, "ci_high": high, "pvalue": pvalue, "test": test, "n": len(both)}
-    result = pd.DataFrame([row | {"note": note or few_models(len(both), method)}])
-    result.attrs = results.settings(
-        method=method, unit="model", confidence_level=confidence_level, n_resamples=n_resamples, rng=rng
-    ) | {"interval": "percentile"}
-    if note:
-        warnings.warn(f"difference of correlations: {note}", UndefinedWarning, stacklevel=2)
+    row = {
+        "statistic_1": one,
+        "statistic_2": two,
+        "statistic_difference": float(ties.difference(one, two)),
+        "ci_low": low,
+        "ci_high": high,
+        "pvalue": np.nan if note else _pvalue(a, b, (one, two), differences, method),
+        "test": "Williams" if method == "pearson" else "bootstrap",
+        "n": len(both),
+    }
+    result = finish(
+        pd.DataFrame([row]),
+        estimate="statistic_difference",
+        method=f"difference of two correlations, {NAMES[method]}",
+        interval="percentile",
+        unit="model",
+        confidence_level=confidence_level,
+        n_resamples=n_resamples,
+        rng=rng,
+        notes=[note or few_models(len(both), method)],
+    )
+    warn_undefined(result.assign(what="difference of correlations"), ["what"])
     return result
+
+
+def _pvalue(a, b, statistics, differences, method):
+    """Return the p-value of no difference: Williams's, or by which side of 0 the resamples lie on."""
+    if method == "pearson":
+        one, two = statistics
+        return _williams(one, two, coefficient(a[None], b[None], method)[0], len(a))
+    differences = differences[~np.isnan(differences)]
+    beside = [(differences <= 0).mean(), (differences >= 0).mean()]
+    return min(1.0, 2 * max(min(beside), 1 / len(differences)))
 
 
 def _williams(r1, r2, r12, n):
@@ -190,7 +221,7 @@ def _williams(r1, r2, r12, n):
     determinant = 1 - r1**2 - r2**2 - r12**2 + 2 * r1 * r2 * r12
     mean = (r1 + r2) / 2
     below = 2 * determinant * (n - 1) / (n - 3) + mean**2 * (1 - r12) ** 3
-    if r1 == r2:
+    if ties.equal(r1, r2):
         return 1.0
     if below <= 0:
         return np.nan

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from alpaca_analysis.correlations.coefficients import check_method, coefficient, resampled
+from alpaca_analysis.correlations import measured_again
+from alpaca_analysis.correlations.coefficients import NAMES, coefficient, resampled
 from alpaca_analysis.correlations.intervals import crowding, few_models, fisher_interval, percentiles
-from alpaca_analysis.foundations import options
-from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
-from alpaca_analysis.inference import intervals, ratios, resampling, results
+from alpaca_analysis.foundations import options, ties
+from alpaca_analysis.foundations.errors import AnnotationError
+from alpaca_analysis.inference import intervals, ratios
+from alpaca_analysis.inference.results import Reason, finish, joined, seed_of, warn_undefined
 from alpaca_analysis.table.checks import check, to_numeric
 from alpaca_analysis.table.groups import in_order, refuse_mixed
 
-INTERVALS = ("fisher", "bootstrap")
+Interval = Literal["fisher", "bootstrap"]
+CONSTANT = Reason("constant", "undefined: one side is constant")
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,10 @@ class Correlation:
     pvalue : float
         Two-sided, of no association.
     noise_low, noise_high : float
-        Where the coefficient of these same models would lie, were their win rates measured again:
-        percentile interval from draws with the standard errors, or over instructions. NaN without errors.
+        Where the coefficient of these same models would lie, were their win rates measured again with
+        errors of the same size: percentile interval of the predictive distribution. The noise that the
+        win rates hold is first taken out, so that it does not count twice. NaN without errors, or where
+        win rates spread no more than their errors; `note` says so.
     disattenuated : float
         The coefficient of win rates without noise, as estimated from the standard errors (Pearson only):
         NaN without them or where they are as large as the win rates' spread, and cut at -1 and 1;
@@ -53,6 +58,8 @@ class Correlation:
         ``model``, ``x``, ``y``, ``x_se``, ``y_se``: what was correlated.
     dropped : tuple of str
         Models with only one of the two values.
+    reason : str
+        Codes of what `note` says, for programs.
     note : str
         Why something is NaN, what the noise leaves out, and where the interval covers less than it says.
     n_resamples : int
@@ -77,6 +84,7 @@ class Correlation:
     leave_one_out: pd.Series = field(repr=False)
     points: pd.DataFrame = field(repr=False)
     dropped: tuple[str, ...] = field(repr=False)
+    reason: str = field(default="", repr=False)
     note: str = ""
     n_resamples: int = field(default=9999, repr=False)
     seed: int | str = field(default=0, repr=False)
@@ -98,28 +106,29 @@ class Correlation:
             "disattenuated": self.disattenuated,
             "leave_one_out_low": left_out.min(),
             "leave_one_out_high": left_out.max(),
+            "reason": self.reason,
             "note": self.note,
         }
-        frame = pd.DataFrame([row])
-        frame.attrs = {
-            "method": self.method,
-            "interval": self.interval,
-            "unit": "model",
-            "confidence_level": self.confidence_level,
-            "n_resamples": self.n_resamples,
-            "rng": self.seed,
-        }
-        return frame
+        return finish(
+            pd.DataFrame([row]),
+            estimate="statistic",
+            method=NAMES[self.method],
+            interval="percentile" if self.interval == "bootstrap" else self.interval,
+            unit="model",
+            confidence_level=self.confidence_level,
+            n_resamples=self.n_resamples,
+            rng=self.seed,
+        )
 
 
 def win_rate_correlation(
     x,
     y,
     *,
-    method: str = "pearson",
+    method: options.Coefficient = "pearson",
     x_se=None,
     y_se=None,
-    interval: str = "fisher",
+    interval: Interval = "fisher",
     confidence_level: float = 0.95,
     n_resamples: int = 9999,
     rng=0,
@@ -131,6 +140,12 @@ def win_rate_correlation(
     has already lowered the coefficient and is in the interval; `noise_low`, `noise_high` and
     `disattenuated` show it apart. Noise is drawn for each number independently. Judge and people
     share instructions and reference, which this leaves out: with rows, use `correlation_from_rows`.
+
+    Win rates measured again are drawn in two steps, so that the noise they hold does not count twice.
+    With T the covariance of (x, y) over models less the mean of their squared errors, and S_i the squared
+    errors of model i, its true win rates are drawn around m + L_i (z_i - m) with covariance L_i S_i, where
+    z_i = (x_i, y_i), m is the mean over models and L_i = T (T + S_i)^-1; then noise of variance S_i is
+    added. What is not known of m and T is drawn as well.
 
     Parameters
     ----------
@@ -186,19 +201,22 @@ def win_rate_correlation(
     >>> found.leave_one_out.idxmin()
     'a'
     """
-    options.check_options(confidence_level, n_resamples)
-    if interval not in INTERVALS:
-        raise ValueError(f"interval: found {interval!r}, expected one of {', '.join(INTERVALS)}")
-    check_method(method)
+    _check_options(method, interval, confidence_level, n_resamples)
     points, dropped = align(x, y, x_se, y_se)
-    seed, rng = results.seed_of(rng), np.random.default_rng(rng)
-    noise, note = _independent_noise(points, method, n_resamples, rng)
-    found = correlate(points, dropped, method, interval, confidence_level, n_resamples, rng, noise, note)
+    seed, rng = seed_of(rng), np.random.default_rng(rng)
+    noise, notes = _independent_noise(points, method, n_resamples, rng)
+    found = correlate(points, dropped, method, interval, confidence_level, n_resamples, rng, noise, notes)
     return replace(found, seed=seed)
 
 
+def _check_options(method, interval, confidence_level, n_resamples):
+    options.one_of("method", method, options.Coefficient)
+    options.one_of("interval", interval, Interval)
+    options.check_options(confidence_level, n_resamples)
+
+
 def correlate(
-    points, dropped, method, interval, confidence_level, n_resamples, rng, noise, note
+    points, dropped, method, interval, confidence_level, n_resamples, rng, noise, notes
 ) -> Correlation:
     """Assemble a `Correlation` from points and draws of the coefficient under noise (or None)."""
     x, y = points["x"].to_numpy(), points["y"].to_numpy()
@@ -209,18 +227,19 @@ def correlate(
     low, high = fisher_interval(statistic, n, method, confidence_level)
     if interval == "bootstrap":
         low, high = boot
-    notes = [note] if note else []
+    notes = [*notes]
     if np.isnan(statistic):
-        notes.append("undefined: one side is constant")
+        notes.append(CONSTANT)
         low = high = np.nan
     elif np.isnan(low):
-        notes.append(f"interval undefined: {n} models, or points on a line")
-    elif approximate := few_models(n, method) if interval == "bootstrap" else crowding(x, y, method):
-        notes.append(approximate)
+        notes.append(Reason("too_few_models", f"interval undefined: {n} models, or points on a line"))
+    else:
+        notes.append(few_models(n, method) if interval == "bootstrap" else crowding(x, y, method))
     keep = ~np.eye(n, dtype=bool)
     left_out = [coefficient(x[k][None], y[k][None], method)[0] for k in keep]
     without_noise, unclear = _disattenuate(points, statistic) if method == "pearson" else (np.nan, "")
-    notes += [unclear] if unclear and not np.isnan(statistic) else []
+    notes += [] if np.isnan(statistic) else [unclear]
+    reason, note = joined(notes)
     result = Correlation(
         statistic=float(statistic),
         ci_low=float(low),
@@ -238,11 +257,11 @@ def correlate(
         leave_one_out=pd.Series(left_out, index=points["model"], name=method).sort_values(kind="stable"),
         points=points,
         dropped=dropped,
-        note="; ".join(notes),
+        reason=reason,
+        note=note,
         n_resamples=n_resamples,
     )
-    if np.isnan(low):
-        warnings.warn(f"correlation: {result.note}", UndefinedWarning, stacklevel=3)
+    warn_undefined(result.to_frame().assign(what="correlation"), ["what"])
     return result
 
 
@@ -301,23 +320,24 @@ def _numbers(values, name):
 
 def _pvalue(x, y, method):
     test = {"pearson": stats.pearsonr, "spearman": stats.spearmanr, "kendall": stats.kendalltau}[method]
-    return float(test(x, y).pvalue)
+    return float(test(ties.tied(x), ties.tied(y)).pvalue)
 
 
 def _independent_noise(points, method, n_resamples, rng):
-    """Draw the coefficient of re-measured win rates: each number with its own error, independently."""
+    """Draw the coefficient of win rates measured again: each number with its own error, independently."""
     errors = points[["x_se", "y_se"]]
     if errors.isna().all(axis=None):
-        return None, ""
+        return None, []
     if lacking := _lacking(points):
-        return None, f"noise and disattenuation undefined: {lacking}"
-    note = "noise drawn independently: shared instructions are left out"
-    exact = [side for side in ("x", "y") if errors[f"{side}_se"].isna().all()]
-    errors = errors.fillna(0.0).to_numpy()
-    shape = (n_resamples, len(points))
-    x = points["x"].to_numpy() + errors[:, 0] * rng.standard_normal(shape)
-    y = points["y"].to_numpy() + errors[:, 1] * rng.standard_normal(shape)
-    return coefficient(x, y, method), note + "".join(f"; {side} taken as exact" for side in exact)
+        return None, [Reason("error_missing", f"noise and disattenuation undefined: {lacking}")]
+    errors = errors.fillna(0.0).to_numpy().T
+    values = points[["x", "y"]].to_numpy().T
+    if lost := measured_again.no_spread(values, np.diag((errors**2).mean(axis=1))):
+        return None, [lost]
+    drawn = measured_again.independent(values, errors, n_resamples=n_resamples, rng=rng)
+    text = "noise drawn independently: shared instructions are left out"
+    exact = [f"{side} taken as exact" for side in ("x", "y") if points[f"{side}_se"].isna().all()]
+    return coefficient(drawn[:, 0], drawn[:, 1], method), [Reason("noise_independent", text), *exact]
 
 
 def _lacking(points):
@@ -339,41 +359,58 @@ def _disattenuate(points, statistic):
         error = np.nan_to_num(points[f"{side}_se"].to_numpy())
         spread = points[side].var(ddof=1)
         if spread <= (error**2).mean():
-            return np.nan, f"disattenuation undefined: {side} spreads no more than its errors"
+            text = f"disattenuation undefined: {side} spreads no more than its errors"
+            return np.nan, Reason("no_spread_beyond_errors", text)
         reliability *= 1 - (error**2).mean() / spread
     estimate = statistic / np.sqrt(reliability)
     within = float(np.clip(estimate, -1, 1))
-    note = f"disattenuated coefficient {estimate:.2f} cut at {within:.0f}" if within != estimate else ""
-    return within, note
+    if within == estimate:
+        return within, ""
+    return within, Reason("cut", f"disattenuated coefficient {estimate:.2f} cut at {within:.0f}")
 
 
 def correlation_from_rows(
     table_x: pd.DataFrame,
     table_y: pd.DataFrame,
     *,
-    method: str = "pearson",
-    interval: str = "fisher",
+    method: options.Coefficient = "pearson",
+    interval: Interval = "fisher",
     confidence_level: float = 0.95,
     n_resamples: int = 9999,
     rng=0,
 ) -> Correlation:
     """Correlate the win rates of two tables over models, their noise drawn jointly over instructions.
 
-    As `win_rate_correlation`, but `noise_low` and `noise_high` come from resampling instructions with
-    all their rows in both tables: models that share instructions and a reference, and judges or people
-    who saw the same outputs, move together.
+    As `win_rate_correlation`, but `noise_low` and `noise_high` draw the noise by resampling instructions
+    with all their rows in both tables: models that share instructions and a reference, and judges or
+    people who saw the same outputs, move together. S is then the covariance of all win rates, shared
+    instructions included, in place of the single models' errors.
 
     Parameters
     ----------
     table_x, table_y : DataFrame
         Judgements by one annotator (or by people) each, with instruction ids.
-    method, interval, confidence_level, n_resamples, rng
-        As for `win_rate_correlation`.
+    method : {"pearson", "spearman", "kendall"}
+        Coefficient; "kendall" is tau-b.
+    interval : {"fisher", "bootstrap"}
+        z-transformation, or percentiles of the bootstrap over models, as in `win_rate_correlation`.
+    confidence_level : float
+        Coverage in (0, 1).
+    n_resamples : int
+        Bootstrap resamples of models, and of instructions.
+    rng : int, Generator or SeedSequence
+        Seed of both.
 
     Returns
     -------
     Correlation
         With ``points["x_se"]`` and ``["y_se"]`` clustered by instruction.
+
+    Raises
+    ------
+    AnnotationError
+        Rows without instruction ids, several references or annotators of a model, or fewer than three
+        models in both tables.
 
     Examples
     --------
@@ -388,8 +425,7 @@ def correlation_from_rows(
     >>> found.n, found.noise_low < found.statistic
     (5, True)
     """
-    options.check_options(confidence_level, n_resamples)
-    check_method(method)
+    _check_options(method, interval, confidence_level, n_resamples)
     parts = [check(t, source=name) for t, name in ((table_x, "table_x"), (table_y, "table_y"))]
     for part, name in zip(parts, ("table_x", "table_y"), strict=True):
         refuse_mixed(part, ["model"])
@@ -404,12 +440,17 @@ def correlation_from_rows(
     k = len(shared)
     sides = [pd.Series(v, index=shared) for v in (estimate[:k], estimate[k:], error[:k], error[k:])]
     points, _ = align(*sides)
-    seed, rng = results.seed_of(rng), np.random.default_rng(rng)
-    drawn = resampling.resample(units, n_resamples=n_resamples, rng=rng)
-    noise = coefficient(drawn[:, :k], drawn[:, k:], method)
+    seed, rng = seed_of(rng), np.random.default_rng(rng)
+    noise: np.ndarray | None = None
+    covariance = ratios.covariance(ratios.influence(units), units.counts)
+    if lost := measured_again.no_spread(estimate.reshape(2, k), measured_again.mean_noise(covariance)):
+        notes = [lost]
+    else:
+        drawn = measured_again.jointly(units, n_resamples=n_resamples, rng=rng)
+        noise = coefficient(drawn[:, 0], drawn[:, 1], method)
+        notes = [Reason("noise_joint", "noise drawn jointly over instructions")]
     dropped = tuple(sorted((judged[0] | judged[1]) - set(shared)))
-    note = "noise drawn jointly over instructions"
-    found = correlate(points, dropped, method, interval, confidence_level, n_resamples, rng, noise, note)
+    found = correlate(points, dropped, method, interval, confidence_level, n_resamples, rng, noise, notes)
     return replace(found, seed=seed)
 
 

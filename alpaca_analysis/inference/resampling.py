@@ -54,11 +54,11 @@ def draw_weights(units: Units, *, n_resamples: int, rng, dtype=float) -> Iterato
 def _draw(multiplicity, n, size, rng):
     """Return the weights of `n` units in `size` resamples; only by methods whose stream NumPy keeps."""
     if multiplicity is None:
-        return _counted(rng.integers(n, size=(size, n), dtype=np.int32), n)
+        return counted(rng.integers(n, size=(size, n), dtype=np.int32), n)
     total = int(multiplicity.sum())
     if total <= EXPANDED:
         row = np.repeat(np.arange(n, dtype=np.int32), multiplicity)
-        return _counted(row[rng.integers(total, size=(size, total), dtype=np.int32)], n)
+        return counted(row[rng.integers(total, size=(size, total), dtype=np.int32)], n)
     left, weights = np.full(size, total), np.empty((size, n), dtype=np.int64)
     share = multiplicity / np.cumsum(multiplicity[::-1])[::-1]
     for k in range(n):  # one category after the other, among what is left
@@ -67,8 +67,8 @@ def _draw(multiplicity, n, size, rng):
     return weights
 
 
-def _counted(drawn, n):
-    """Count how often each of n units was drawn in each row, in one pass over all cells."""
+def counted(drawn, n):
+    """Count how often each of n units was drawn in each row of `drawn`, in one pass over all cells."""
     size = len(drawn)
     cell = np.add(drawn, np.arange(size)[:, None] * n, dtype=np.intp)
     return np.bincount(cell.ravel(), minlength=size * n).reshape(size, n)

@@ -132,7 +132,7 @@ def _said_of(frame, notes) -> tuple[list[str], list[str]]:
         return frame["reason"].tolist(), frame["note"].tolist()
     if notes is None:
         notes = frame["note"] if "note" in frame else [""] * len(frame)
-    read = [_read(note) for note in notes]
+    read = [joined(note) for note in notes]
     return [codes for codes, _ in read], [text for _, text in read]
 
 
@@ -151,7 +151,7 @@ def best_first(frame: pd.DataFrame, column: str, names: Sequence[str]) -> pd.Dat
     return frame.loc[order].reset_index(drop=True)
 
 
-def _read(note: Note | Sequence[Note]) -> tuple[str, str]:
+def joined(note: Note | Sequence[Note]) -> tuple[str, str]:
     """Return the codes and the sentences of one row."""
     parts = [note] if isinstance(note, str | Reason) else list(note)
     codes = [part.code for part in parts if isinstance(part, Reason)]

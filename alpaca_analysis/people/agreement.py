@@ -247,7 +247,7 @@ def _average(scores, weight):
 
 def _notes(out, matched: Votes, scoring, remaining):
     fewer = not remaining and _fewer_votes_matter(matched, scoring)
-    notes: list[Note] = []
+    notes: list[Note | Sequence[Note]] = []
     for row in out.itertuples():
         people = row.annotator == HUMANS
         if row.n == 0 and people:

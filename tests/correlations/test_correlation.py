@@ -159,7 +159,7 @@ def test_noise_lowers_the_correlation_and_disattenuation_undoes_it():
     found = win_rate_correlation(x, y, x_se=0.5, y_se=0.3, n_resamples=199)
     assert found.statistic < 0.9
     assert_allclose(found.disattenuated, 1, atol=0.02)
-    assert found.noise_high < found.statistic
+    assert found.noise_low < found.statistic < found.noise_high
 
 
 def test_noise_of_alpacafarm(alpacafarm):
@@ -201,17 +201,69 @@ def rows(rng, n=200, k=6, annotator="judge", shared=None):
     )
 
 
-def test_joint_noise_equals_resampling_instructions_by_hand():
+def test_joint_noise_is_that_of_two_samples_of_instructions():
+    """With many instructions little is shrunk: measured again is two noises apart, the old one and a new one."""
     rng = np.random.default_rng(6)
-    one, two = rows(rng), rows(rng, annotator="people")
-    found = correlation_from_rows(one, two)
+    one, two = rows(rng, 3000), rows(rng, 3000, annotator="people")
+    swapped = {f"m{j}": f"m{k}" for j, k in enumerate([1, 0, 2, 3, 5, 4])}
+    two["model"] = two["model"].map(swapped)
+    found = correlation_from_rows(one, two, n_resamples=1999)
     wide = [t.pivot(index="instruction_id", columns="model", values="outcome") for t in (one, two)]
     assert_allclose(found.statistic, np.corrcoef(wide[0].mean(), wide[1].mean())[0, 1])
     assert_allclose(found.points["x_se"], wide[0].sem())
-    drawn = rng.integers(200, size=(9999, 200))
+    drawn = rng.integers(3000, size=(1999, 3000))
     means = [w.to_numpy()[drawn].mean(axis=1) for w in wide]
-    by_hand = np.quantile(coefficient(*means, "pearson"), [0.025, 0.975])
-    assert_allclose([found.noise_low, found.noise_high], by_hand, atol=0.004)
+    by_hand = coefficient(*means, "pearson").std()
+    assert_allclose(found.noise_high - found.noise_low, 2 * 1.96 * np.sqrt(2) * by_hand, rtol=0.1)
+
+
+def coefficient_again(rng, true, error):
+    return np.corrcoef(true + error * rng.standard_normal(true.shape))[0, 1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "error", "r"), [(15, 0.02, 0.95), (15, 0.08, 0.95), (40, 0.05, 0.9)])
+def test_coefficient_measured_again_lies_within_its_interval(n, error, r):
+    """Noise added to win rates that hold noise already held it in 50 to 90 % of data sets."""
+    rng, held = np.random.default_rng(n), []
+    while len(held) < 400:
+        true = 0.15 * rng.multivariate_normal([0, 0], [[1, r], [r, 1]], n).T + 0.5
+        x, y = true + error * rng.standard_normal(true.shape)
+        found = win_rate_correlation(x, y, x_se=error, y_se=error, n_resamples=399, rng=len(held))
+        if not np.isnan(found.noise_low):
+            held.append(found.noise_low <= coefficient_again(rng, true, error) <= found.noise_high)
+    assert 0.92 <= np.mean(held) <= 0.98
+
+
+@pytest.mark.slow
+def test_coefficient_of_new_instructions_lies_within_its_interval():
+    """Judge and people share the luck that an instruction brings to all models."""
+    rng, held = np.random.default_rng(2), []
+    for _ in range(100):
+        skill = rng.normal(0, 0.8, (12, 1))
+        skills = [skill, 0.9 * skill + rng.normal(0, 0.3, (12, 1))]
+
+        def measured(skills=skills):
+            luck = rng.normal(size=100)
+            return [(s + luck + rng.logistic(size=(12, 100)) > 0).astype(float) for s in skills]
+
+        ids = {"instruction_id": np.tile(np.arange(100).astype(str), 12), "reference": "r"}
+        ids["model"] = np.repeat([f"m{k:02d}" for k in range(12)], 100)
+        tables = [pd.DataFrame({**ids, "outcome": y.ravel()}) for y in measured()]
+        found = correlation_from_rows(*tables, n_resamples=399)
+        again = np.corrcoef(*(y.mean(axis=1) for y in measured()))[0, 1]
+        held.append(found.noise_low <= again <= found.noise_high)
+    assert np.mean(held) >= 0.88
+
+
+def test_win_rates_that_spread_no_more_than_their_errors_are_not_drawn_again():
+    x, y = np.arange(8.0), np.array([0.0, 2, 1, 3, 5, 4, 6, 7])
+    for given in ({"x_se": 5.0}, {"x_se": 0.1, "y_se": 3.0}):
+        found = win_rate_correlation(x, y, **given, method="spearman", n_resamples=99)
+        assert np.isnan([found.noise_low, found.noise_high]).all()
+        side = "y" if "y_se" in given else "x"
+        assert f"noise undefined: {side} spreads no more than its errors" in found.note
+        assert "no_spread_beyond_errors" in found.reason.split()
 
 
 @pytest.mark.rows
@@ -434,10 +486,57 @@ def test_results_say_how_they_were_computed(human):
         (check_correlation("0.94", x, y), None),
     ):
         said = result.attrs
-        assert (said["method"], said["unit"], said["confidence_level"]) == ("pearson", "model", 0.95)
+        assert "Pearson's r" in said["method"]
+        assert (said["interval"], said["unit"]) == (
+            ("percentile" if "difference" in said["method"] else "fisher"),
+            "model",
+        )
+        assert said["confidence_level"] == 0.95
         assert said["n_resamples"] == resamples
         assert said["rng"] == (4 if resamples else None)
     assert win_rate_correlation(x, y, n_resamples=9, rng=np.random.default_rng(0)).seed == "generator"
+
+
+# Equal is equal ----------------------------------------------------------------------------------
+
+
+def test_ranks_are_of_numbers_that_tie():
+    """0.1 + 0.2 is 0.3: Spearman and Kendall were 1 and 1 by the last binary digit."""
+    x, y = np.array([0.1 + 0.2, 0.3, 0.4, 0.5]), np.arange(4.0)
+    found = {"spearman": win_rate_correlation(x, y, method="spearman", n_resamples=99).statistic}
+    with pytest.warns(UndefinedWarning, match="interval undefined: 4 models"):
+        found["kendall"] = win_rate_correlation(x, y, method="kendall", n_resamples=99).statistic
+    assert_allclose(found["spearman"], 0.9487, atol=5e-5)
+    assert_allclose(found["kendall"], 0.9129, atol=5e-5)
+    exact = np.array([0.3, 0.3, 0.4, 0.5])
+    assert_allclose(found["spearman"], stats.spearmanr(exact, y).statistic)
+    assert_allclose(found["kendall"], stats.kendalltau(exact, y).statistic)
+
+
+@pytest.mark.parametrize("method", ["spearman", "kendall"])
+def test_shifted_and_scaled_win_rates_keep_their_ranks(method):
+    """Means of few verdicts tie often; 0.1 + 0.8 y must tie where y does, and in every resample."""
+    rng = np.random.default_rng(8)
+    y = pd.Series(rng.integers(0, 5, 30) / 4, index=[f"m{k:02d}" for k in range(30)])
+    x = pd.Series(rng.integers(0, 7, 30) / 3, index=y.index)
+    shifted = 0.1 + 0.8 * y
+    one, two = (win_rate_correlation(x, v, method=method, n_resamples=299) for v in (y, shifted))
+    assert one.to_frame().drop(columns="note").equals(two.to_frame().drop(columns="note"))
+    pd.testing.assert_series_equal(one.leave_one_out, two.leave_one_out)
+    turned = win_rate_correlation(x.iloc[::-1], shifted.iloc[::-1], method=method, n_resamples=299)
+    assert turned.to_frame().equals(two.to_frame())
+    narrowed = [restrict_range(x, v, method=method).drop(columns="spread") for v in (y, shifted)]
+    pd.testing.assert_frame_equal(*narrowed)
+    compared = [compare_correlations(x, x[::-1].to_numpy(), v.to_numpy(), method=method, n_resamples=99)
+                for v in (y, shifted)]  # fmt: skip
+    pd.testing.assert_frame_equal(*compared)
+
+
+def test_a_side_that_varies_by_rounding_only_is_constant():
+    with pytest.warns(UndefinedWarning, match="one side is constant"):
+        found = win_rate_correlation([0.1 + 0.2, 0.3, 0.3], [1, 2, 3], n_resamples=9)
+    assert np.isnan(found.statistic)
+    assert found.reason == "constant"
 
 
 # Notes on intervals that cover less --------------------------------------------------------------

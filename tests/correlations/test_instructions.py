@@ -85,8 +85,14 @@ def test_bad_input_is_named(table):
         aa.discrimination(table[table["model"].isin(["a", "b"])])
     with pytest.raises(aa.AnnotationError, match="one annotator"):
         aa.discrimination(pd.concat([table, table.assign(annotator="other")], ignore_index=True))
-    with pytest.raises(aa.AnnotationError, match="at least 2 instructions"):
+    with pytest.raises(ValueError, match="sizes: found 1, expected a whole number of at least 2"):
         aa.fewer_instructions(table, sizes=[1])
+    with pytest.raises(ValueError, match="alpha: found 5"):
+        aa.fewer_instructions(table, alpha=5)
+    half = table.assign(annotator=np.where(np.arange(len(table)) % 2, "judge", None))
+    for function in (aa.discrimination, aa.fewer_instructions):
+        with pytest.raises(aa.AnnotationError, match=r"judge, \(missing\), expected one annotator"):
+            function(half)
 
 
 def test_frequencies_are_judgements(table, wide):
@@ -132,7 +138,9 @@ def test_one_instruction_only_says_nothing_of_the_others(table):
 
 
 def test_results_say_how_they_were_computed(table):
-    assert aa.discrimination(table).attrs["rng"] is None
+    said = aa.discrimination(table, n_resamples=19, rng=4).attrs
+    assert (said["interval"], said["n_resamples"], said["rng"]) == ("fisher", 19, 4)
+    assert said["estimate"] == "discrimination"
     said = aa.fewer_instructions(table, sizes=[20], n_resamples=5, rng=np.int64(3)).attrs
     assert (said["n_resamples"], said["rng"], said["unit"]) == (5, 3, "instruction")
 
@@ -149,3 +157,81 @@ def test_models_all_alike_have_no_order_to_find_again(table):
 def test_nothing_judged_is_refused(table, function):
     with pytest.raises(aa.AnnotationError, match="at least one usable judgement"):
         function(table.assign(outcome=np.nan))
+
+
+@pytest.mark.slow
+def test_pvalues_are_those_of_scipys_permutation_test(table, wide):
+    result = aa.discrimination(table).set_index("instruction_id")
+    for name in ("i002", "i050", "i119"):
+        both = pd.concat([wide.loc[name], wide.drop(index=name).mean()], axis=1).dropna().to_numpy().T
+        expected = stats.permutation_test(
+            (both[0],), lambda a, b=both[1]: np.corrcoef(a, b)[0, 1], permutation_type="pairings",
+            alternative="greater", n_resamples=np.inf,
+        )  # fmt: skip
+        assert_allclose(result.loc[name, "pvalue"], expected.pvalue, atol=0.015)
+    known = result["pvalue"].notna()
+    adjusted = stats.false_discovery_control(result.loc[known, "pvalue"])
+    assert_allclose(result.loc[known, "pvalue_bh"], adjusted)
+    assert (result["separates"] == (result["pvalue_bh"] <= 0.025)).all()
+    assert result.attrs["n_tested"] == known.sum() == (wide.nunique(axis=1) > 1).sum()
+    assert result.attrs["n_separating"] == result["separates"].sum()
+
+
+def test_instructions_that_say_nothing_do_not_separate():
+    """Outcomes that no skill decides: intervals exclude 0 now and then, adjusted p-values do not."""
+    rng, separating = np.random.default_rng(1), 0
+    for _ in range(20):
+        rows = pd.DataFrame({"instruction_id": np.repeat(np.arange(60).astype(str), 12)})
+        rows = rows.assign(model=list("abcdefghijkl") * 60, outcome=rng.integers(0, 2, 720) * 1.0)
+        separating += aa.discrimination(rows, n_resamples=499).attrs["n_separating"] > 0
+    assert separating <= 3
+
+
+def test_what_is_shown_does_not_depend_on_order_names_or_shift(table):
+    """Ties of computed means go by one rule: see STATISTICS on 0.1 + 0.8 y."""
+    shifted = table.assign(outcome=0.1 + 0.8 * table["outcome"])
+    shuffled = shifted.sample(frac=1, random_state=3)
+    few = {"sizes": [20], "n_resamples": 50}
+    one, two, three = (aa.fewer_instructions(t, **few) for t in (table, shifted, shuffled))
+    pd.testing.assert_frame_equal(one.drop(columns="standard_error"), two.drop(columns="standard_error"))
+    pd.testing.assert_frame_equal(two, three)
+    one, two, three = (aa.discrimination(t, n_resamples=99) for t in (table, shifted, shuffled))
+    pd.testing.assert_frame_equal(one.drop(columns="mean_outcome"), two.drop(columns="mean_outcome"))
+    pd.testing.assert_frame_equal(two, three)
+    ten_times = aa.fewer_instructions(table.assign(n=10), **few)
+    pd.testing.assert_frame_equal(ten_times, aa.fewer_instructions(table, **few))
+
+
+@pytest.mark.slow
+def test_models_that_tie_for_the_best_share_it():
+    """Of two equal best models each is best in every evaluation: both count half, whatever their names."""
+    rng = np.random.default_rng(0)
+    luck = rng.random(60)
+    outcome = {"a": luck, "z": luck[::-1][::-1], "m": 0.5 * luck, "n": 0.4 * luck}
+    frame = pd.DataFrame({"instruction_id": np.arange(60).astype(str), **outcome})
+    rows = frame.melt("instruction_id", var_name="model", value_name="outcome")
+    assert aa.fewer_instructions(rows, sizes=[20], n_resamples=30)["same_best"].eq(1).all()
+    # One of the two is a little worse in all: where the drawn instructions do not show it, each counts 1/2.
+    rows.loc[(rows["model"] == "a") & (rows["instruction_id"] == "0"), "outcome"] -= 0.04
+    found = aa.fewer_instructions(rows, sizes=[20], n_resamples=4000)["same_best"].item()
+    unseen = (1 - 1 / 60) ** 20
+    assert_allclose(found, unseen / 2 + (1 - unseen), atol=0.02)
+
+
+@pytest.mark.rows
+def test_published_instructions_that_separate(alpaca_eval_v1):
+    """Of the ten best none, of all 664 of 791 in a computation of its own; 13 were flagged one by one."""
+    best = alpaca_eval_v1.groupby("model", observed=True)["outcome"].mean().nlargest(10).index
+    ten = aa.discrimination(alpaca_eval_v1[alpaca_eval_v1["model"].isin(best)])
+    assert ((ten["ci_low"] > 0).sum(), ten.attrs["n_separating"]) == (13, 0)
+    every = aa.discrimination(alpaca_eval_v1)
+    assert every.attrs["n_tested"] == 791
+    assert abs(every.attrs["n_separating"] - 664) <= 6
+
+
+@pytest.mark.rows
+@pytest.mark.slow
+def test_published_best_model_is_found_again_as_often_as_ties_allow(alpaca_eval_v1):
+    sizes = (50, 100, 300, 805)
+    found = aa.fewer_instructions(alpaca_eval_v1, sizes=sizes, n_resamples=2000)["same_best"]
+    assert_allclose(found, [0.33, 0.48, 0.73, 0.88], atol=0.03)
