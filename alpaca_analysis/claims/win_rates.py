@@ -15,10 +15,11 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 
+from alpaca_analysis.foundations import options, ties
 from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
-from alpaca_analysis.foundations.options import check_options
+from alpaca_analysis.inference.results import Note, Reason, finish
 from alpaca_analysis.table.checks import check, columns_once
-from alpaca_analysis.table.groups import select_models
+from alpaca_analysis.table.groups import refuse_mixed, select_models
 from alpaca_analysis.win_rates.estimates import win_rate, win_rate_bounds
 from alpaca_analysis.win_rates.two_models import compare
 
@@ -61,8 +62,8 @@ def possible_n(printed: str, *, n_range: tuple[int, int] = N_RANGE) -> list[int]
     >>> possible_n("87.35", n_range=(780, 805))
     []
     """
-    units, decimals = _parse(printed)
     low, high = _check_range(n_range)
+    units, decimals = _parse(printed)
     scale = 100 * 10**decimals
     # h half-wins of 2 n are printed as `units` if |100 10^r h / (2 n) - units| <= 1/2
     return [
@@ -94,6 +95,7 @@ def chance_possible(decimals: int, *, n_range: tuple[int, int] = N_RANGE) -> flo
     (0.16, 0.95)
     """
     low, high = _check_range(n_range)
+    options.whole("decimals", decimals, 0)
     top = 100 * 10**decimals
     passed = np.zeros(top + 1, dtype=bool)
     for n in range(low, high + 1):
@@ -117,9 +119,8 @@ def _parse(printed):
 
 def _check_range(n_range):
     low, high = n_range
-    if not 1 <= low <= high:
-        raise ValueError(f"n_range: found {n_range!r}, expected 1 <= first <= last")
-    return int(low), int(high)
+    first = options.whole("n_range", low)
+    return first, options.whole("n_range", high, first)
 
 
 def rounds_to(value: Fraction, printed: Decimal) -> bool:
@@ -143,7 +144,7 @@ def check_claims(
     table: pd.DataFrame,
     *,
     n_range: tuple[int, int] = N_RANGE,
-    method: str = "bca",
+    method: options.WinRateInterval = "bca",
     confidence_level: float = 0.95,
     n_resamples: int = 9999,
     rng=0,
@@ -160,8 +161,14 @@ def check_claims(
         row a leaderboard keeps for its own reference.
     n_range : (int, int)
         Numbers of judgements to try for claims that the table cannot answer.
-    method, confidence_level, n_resamples, rng
-        As in `win_rate`.
+    method : {"bca", "percentile", "t", "wilson"}
+        Interval of the recomputed win rate; "wilson" takes verdicts without draws only.
+    confidence_level : float
+        Coverage in (0, 1).
+    n_resamples : int
+        Bootstrap resamples; ignored by "t" and "wilson".
+    rng : int, Generator or SeedSequence
+        Seed of the bootstrap.
 
     Returns
     -------
@@ -169,7 +176,7 @@ def check_claims(
         The claims with ``recomputed``, ``standard_error``, ``ci_low``, ``ci_high`` (fractions),
         ``n`` (judgements), ``possible_n`` (every n in the range for which the value is possible),
         ``chance`` (the rate at which a random number would be possible somewhere in the range),
-        ``verdict`` and ``note``.
+        ``verdict``, ``reason`` ("cut_off", "no_judgements", "against_itself", "impossible") and ``note``.
 
     Notes
     -----
@@ -190,7 +197,9 @@ def check_claims(
     1   87.82                differs
     2   87.35  impossible as printed
     """
-    check_options(confidence_level, n_resamples)
+    options.check_options(confidence_level, n_resamples)
+    options.one_of("method", method, options.WinRateInterval)
+    _check_range(n_range)
     for column in ("model", "reference", "printed"):
         if column not in claims:
             raise AnnotationError(f"a column {column!r}", source="claims", found=list(claims.columns))
@@ -199,13 +208,21 @@ def check_claims(
     rates = _rates(claims, table, method, confidence_level, n_resamples, rng)
     names = {what: table[what].dropna().unique().astype(str) for what in ("model", "reference")}
     rows = pd.DataFrame([_check_one(claim, rates, names, n_range) for claim in claims.to_dict("records")])
-    if clash := set(claims) & set(rows):
+    if clash := set(claims) & {*rows, "reason"}:
         expected = "no column of the result among the claims; rename or drop it"
         raise AnnotationError(expected, source="claims", found=Verbatim(f"a column {min(map(str, clash))!r}"))
-    result = pd.concat([claims.reset_index(drop=True), rows], axis=1)
-    said = {"estimate": "recomputed", "fractions": ["recomputed", "chance"]}
-    result.attrs = {**rates.attrs, **said, "n_range": tuple(n_range)}
-    return result
+    said = {name: rates.attrs.get(name) for name in ("unit", "n_resamples", "rng")}
+    return finish(
+        pd.concat([claims.reset_index(drop=True), rows.drop(columns="note")], axis=1),
+        estimate="recomputed",
+        method="printed value against wins and draws",
+        interval=method,
+        confidence_level=confidence_level,
+        fractions=["recomputed", "chance"],
+        notes=rows["note"],
+        settings={"n_range": tuple(n_range)},
+        **said,
+    )
 
 
 def _rates(claims, table, method, confidence_level, n_resamples, rng):
@@ -214,17 +231,16 @@ def _rates(claims, table, method, confidence_level, n_resamples, rng):
     asked = table[table["model"].isin(claims["model"]) & ~own]
     if asked.empty:
         return pd.DataFrame(columns=["model", "reference"])
-    options = {"confidence_level": confidence_level, "n_resamples": n_resamples, "rng": rng}
-    rates = win_rate(asked, by=["model", "reference"], method=method, **options)
-    rates["half_wins"] = (2 * rates["win_rate"] * rates["n_total"]).round().astype(int)
-    exact = np.isclose(rates["half_wins"], 2 * rates["win_rate"] * rates["n_total"], rtol=0, atol=1e-6)
-    if not exact.all():
-        model = rates.loc[~exact, "model"].iloc[0]
+    weighted = asked["outcome"].notna() & ~asked["outcome"].isin(ties.VERDICTS)
+    if weighted.any():
         raise AnnotationError(
             "wins, losses and draws, as printed win rates of verdicts have them",
             column="outcome",
-            found=f"weighted outcomes of {model!r}",
+            found=f"weighted outcomes of {asked.loc[weighted, 'model'].iloc[0]!r}",
         )
+    said = {"confidence_level": confidence_level, "n_resamples": n_resamples, "rng": rng}
+    rates = win_rate(asked, by=["model", "reference"], method=method, **said)
+    rates["half_wins"] = 2 * rates["n_wins"] + rates["n_draws"]
     return rates
 
 
@@ -250,13 +266,14 @@ def _check_one(claim, rates, names, n_range):
         row |= {c: found[c] for c in ("standard_error", "ci_low", "ci_high")}
         verdict, note = _judge(int(found["half_wins"]), int(found["n_total"]), printed, possible, span)
     elif claim["model"] == claim["reference"]:
-        verdict, note = UNTESTABLE, "a model against itself is 50 by definition; there is nothing to judge"
+        text = "a model against itself is 50 by definition; there is nothing to judge"
+        verdict, note = UNTESTABLE, Reason("against_itself", text)
     elif not possible:
-        verdict, note = IMPOSSIBLE, f"no number of wins and draws gives {printed} at any n from {span}"
+        text = f"no number of wins and draws gives {printed} at any n from {span}"
+        verdict, note = IMPOSSIBLE, Reason("impossible", text)
     else:
-        verdict = UNTESTABLE
-        note = f"no open judgements; possible for {len(possible)} of n = {span} ({_listed(possible)})"
-        note += _misspelt(claim, names)
+        text = f"no open judgements; possible for {len(possible)} of n = {span} ({_listed(possible)})"
+        verdict, note = UNTESTABLE, Reason("no_judgements", text + _misspelt(claim, names))
     return row | {"possible_n": possible, "chance": chance, "verdict": verdict, "note": note}
 
 
@@ -271,19 +288,17 @@ def _misspelt(claim, names):
     return f"; the judgements name a {' and a '.join(meant)}" if meant else ""
 
 
-def _judge(half_wins, n, printed, possible, span):
+def _judge(half_wins, n, printed, possible, span) -> tuple[str, Note]:
     units, decimals = _parse(printed)
     if rounds_to(Fraction(50 * half_wins, n), Decimal(units).scaleb(-decimals)):
         return REPRODUCED, ""
-    value = f"{100 * half_wins / (2 * n):.4f} from {half_wins / 2:g} of {n}"
+    value = f"the judgements give {100 * half_wins / (2 * n):.4f} from {half_wins / 2:g} of {n}"
     if not possible:
-        return (
-            IMPOSSIBLE,
-            f"no number of wins and draws gives {printed} at any n from {span}; the judgements give {value}",
-        )
+        text = f"no number of wins and draws gives {printed} at any n from {span}; {value}"
+        return IMPOSSIBLE, Reason("impossible", text)
     if _truncates_to(half_wins, n, printed):
-        return DIFFERS, f"the judgements give {value}, cut off instead of rounded"
-    return DIFFERS, f"the judgements give {value}"
+        return DIFFERS, Reason("cut_off", f"{value}, cut off instead of rounded")
+    return DIFFERS, value
 
 
 def _listed(numbers, limit=6):
@@ -310,13 +325,15 @@ def check_first(
     among : sequence of str, optional
         The models it is compared with; None for all in the table.
     confidence_level : float
-        Coverage of the interval of the difference.
+        Coverage in (0, 1).
 
     Returns
     -------
     DataFrame
-        One row: ``model``, ``rank``, ``n_models``, ``rival`` (best of the others), ``difference``,
-        ``standard_error``, ``ci_low``, ``ci_high``, ``pvalue``, ``paired``, ``verdict``, ``note``.
+        One row: ``model``, ``rank``, ``n_models``, ``rival`` (best of the others; of several that tie the
+        first by name), ``difference``, ``standard_error``, ``ci_low``, ``ci_high`` (Student's t),
+        ``pvalue``, ``paired``, ``verdict``, ``reason`` ("not_established" where no order is shown) and
+        ``note``.
 
     Notes
     -----
@@ -332,36 +349,54 @@ def check_first(
        rank rival     verdict
     0     1     b  reproduced
     """
-    check_options(confidence_level)
+    options.check_options(confidence_level)
     table = check(table)
     others = [m for m in (table["model"].dropna().unique() if among is None else among) if m != model]
     if not others:
         raise AnnotationError("at least one model to compare with", column="model", found=f"only {model!r}")
     select_models(table, [model, *others])
-    rates = win_rate_bounds(table[table["model"].isin([model, *others])]).set_index("model")["win_rate"]
+    asked = table[table["model"].isin([model, *others])]
+    refuse_mixed(asked)
+    rates = win_rate_bounds(asked).set_index("model")["win_rate"].sort_index()
+    rates = pd.Series(ties.tied(rates), rates.index)
     rival = str(rates.drop(model).idxmax())
-    rank = int((rates > rates[model]).sum()) + 1
     row = compare(table, model, rival, confidence_level=confidence_level)
-    note = _doubt(row.iloc[0], rival)
-    out = pd.DataFrame([{"model": model, "rank": rank, "n_models": len(others) + 1, "rival": rival}])
-    out = pd.concat(
-        [out, row[["difference", "standard_error", "ci_low", "ci_high", "pvalue", "paired"]]], axis=1
+    estimates = ["difference", "standard_error", "ci_low", "ci_high", "pvalue", "paired"]
+    out = pd.DataFrame(
+        {
+            "model": [model],
+            "rank": int((rates > rates[model]).sum()) + 1,
+            "n_models": len(others) + 1,
+            "rival": rival,
+            **row[estimates],
+            "verdict": REPRODUCED if (rates.drop(model) < rates[model]).all() else DIFFERS,
+        }
     )
-    out["verdict"] = REPRODUCED if rank == 1 and (rates.drop(model) < rates[model]).all() else DIFFERS
-    return out.assign(note=note)
+    return finish(
+        out,
+        estimate="difference",
+        method="rank by win rate; " + row.attrs["method"],
+        interval="t",
+        unit=row.attrs["unit"],
+        confidence_level=confidence_level,
+        differences=["difference"],
+        notes=[_doubt(row.iloc[0], rival)],
+    )
 
 
-def _doubt(compared, rival):
+def _doubt(compared, rival) -> list[Note]:
     """Return what keeps the order from being established, and what the difference rests on."""
-    notes = []
+    notes: list[Note] = []
     if np.isnan(compared["ci_low"]):
-        notes.append(f"the difference to {rival} has no interval: the order is not established")
-    elif compared["ci_low"] <= 0 <= compared["ci_high"]:
-        notes.append(f"the interval of the difference to {rival} contains 0: the order is not established")
+        text = f"the difference to {rival} has no interval: the order is not established"
+        notes.append(Reason("not_established", text))
+    elif (ties.difference(compared[["ci_low", "ci_high"]], 0) * [1, -1] <= 0).all():
+        text = f"the interval of the difference to {rival} contains 0: the order is not established"
+        notes.append(Reason("not_established", text))
     if left := compared["n_unshared"]:
         shared = f"difference on {compared['n']} shared instructions, rank on all"
-        notes.append(f"{shared}: {left} of only one model left out")
-    return "; ".join(notes)
+        notes.append(Reason("unshared_left_out", f"{shared}: {left} of only one model left out"))
+    return notes
 
 
 def check_averages(
@@ -384,8 +419,8 @@ def check_averages(
     -------
     DataFrame
         ``model``, ``printed``, ``recomputed`` (mean of the printed values), ``low`` and ``high`` (the
-        means that values rounding to the printed ones can have) and ``verdict``; where a value or the
-        average is missing they are NaN, and it cannot be tested.
+        means that values rounding to the printed ones can have), ``verdict``, ``reason`` and ``note``;
+        where a value or the average is missing they are NaN, and it cannot be tested.
 
     Raises
     ------
@@ -400,6 +435,7 @@ def check_averages(
        recomputed     verdict
     0       71.05  reproduced
     """
+    options.whole("decimals", decimals, 0)
     for column in ("model", *columns, printed):
         if column not in frame:
             raise AnnotationError(f"a column {column!r}", source="frame", found=list(frame.columns))
@@ -414,4 +450,10 @@ def check_averages(
     mean = total / (k * unit)
     bounds = {"low": mean - 0.5 / unit, "high": mean + 0.5 / unit}
     stated = {"model": frame["model"], "printed": frame[printed], "recomputed": mean}
-    return pd.DataFrame({**stated, **bounds, "verdict": verdict})
+    missing = Reason("missing", "a value or the average is missing")
+    return finish(
+        pd.DataFrame({**stated, **bounds, "verdict": verdict}),
+        estimate=None,
+        method="printed average against the mean of printed values",
+        notes=[missing if unknown else "" for unknown in excess.isna()],
+    )

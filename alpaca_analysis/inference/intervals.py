@@ -141,7 +141,7 @@ def interval(
     if contrast is None:
         estimate, error, sizes = units.estimate, standard_error(units), units.counts @ used
     else:
-        estimate = units.estimate @ contrast
+        estimate = ties.difference(units.estimate @ contrast, 0)
         shares = influence(units) @ contrast
         error = np.sqrt(np.maximum(np.diag(covariance(shares, units.counts, units.strata)), 0))
         sizes = (units.counts @ used) @ (contrast != 0) / (contrast != 0).sum(axis=0)

@@ -154,7 +154,7 @@ def test_recomputed_values_are_those_of_the_counts():
     assert checked.index.equals(pd.RangeIndex(4))
     assert list(checked.columns) == [
         "model", "reference", "printed", "recomputed", "standard_error", "ci_low", "ci_high", "n", "possible_n",
-        "chance", "verdict", "note",
+        "chance", "verdict", "reason", "note",
     ]  # fmt: skip
     outcomes = np.repeat([1, 0, 0.5], [765, 35, 1])
     expected = [
@@ -360,3 +360,57 @@ def test_an_average_with_a_hole_cannot_be_tested():
 )
 def test_halves_round_either_way(value, printed, expected):
     assert rounds_to(Fraction(value), Decimal(printed)) == expected
+
+
+def alike(order):
+    """Make two models with the same outcomes .1, .2, .3, twenty times each, in other orders."""
+    y = np.tile([0.1, 0.2, 0.3], 20)
+    ids = np.arange(60).astype(str)
+    rows = pd.concat(
+        [
+            pd.DataFrame({"instruction_id": ids, "model": "A", "outcome": y}),
+            pd.DataFrame({"instruction_id": ids, "model": "B", "outcome": np.sort(y)}),
+            pd.DataFrame({"instruction_id": ids, "model": "C", "outcome": 0.5 * y}),
+        ],
+        ignore_index=True,
+    )
+    return rows.iloc[order]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_equal_models_are_first_alike_in_whatever_order_their_rows_stand(seed):
+    table = alike(np.random.default_rng(seed).permutation(180))
+    found = pd.concat([aa.check_first(table, model) for model in "AB"])
+    assert found["rank"].tolist() == [1, 1]
+    assert found["verdict"].tolist() == ["differs", "differs"]
+    assert found["rival"].tolist() == ["B", "A"]
+    assert found["difference"].tolist() == [0, 0]
+    assert found["reason"].tolist() == ["not_established", "not_established"]
+    beaten = aa.check_first(table, "C")
+    assert beaten[["rank", "rival"]].to_numpy().tolist() == [[3, "A"]]
+
+
+def test_check_first_says_how_it_was_computed():
+    said = aa.check_first(alike(np.arange(180)), "A", confidence_level=0.9).attrs
+    assert said["method"] == "rank by win rate; paired difference of win rates"
+    assert (said["estimate"], said["interval"], said["unit"]) == ("difference", "t", "instruction")
+    assert (said["confidence_level"], said["differences"], said["rng"]) == (0.9, ["difference"], None)
+    assert (
+        "printed average"
+        in aa.check_averages(pd.DataFrame({"model": ["m"], "a": [1.0], "mean": [1.0]}), ["a"], "mean").attrs[
+            "method"
+        ]
+    )
+
+
+def test_check_first_refuses_references_that_are_half_missing():
+    table = alike(np.arange(180)).assign(reference=np.where(np.arange(180) % 2, "r", None))
+    with pytest.raises(aa.AnnotationError, match=r"r, \(missing\), expected one reference"):
+        aa.check_first(table, "A")
+
+
+def test_reasons_of_verdicts_are_codes():
+    claims = pd.DataFrame({"model": ["x7", "x7", "nobody", "nobody"], "reference": "ref"})
+    claims["printed"] = ["87.82", "87.35", "87.35", "60.61"]
+    found = aa.check_claims(claims, TABLE)
+    assert found["reason"].tolist() == ["cut_off", "impossible", "impossible", "no_judgements"]

@@ -173,7 +173,7 @@ def test_pvalues_are_those_of_scipys_permutation_test(table, wide):
     adjusted = stats.false_discovery_control(result.loc[known, "pvalue"])
     assert_allclose(result.loc[known, "pvalue_bh"], adjusted)
     assert (result["separates"] == (result["pvalue_bh"] <= 0.025)).all()
-    assert result.attrs["n_tested"] == known.sum() == (wide.nunique(axis=1) > 1).sum()
+    assert result.attrs["n_tested"] == known.sum() == (wide.max(axis=1) > wide.min(axis=1)).sum()
     assert result.attrs["n_separating"] == result["separates"].sum()
 
 
