@@ -22,7 +22,7 @@ from alpaca_analysis.people.agreement import (
 )
 from alpaca_analysis.people.votes import Votes
 
-FEW = 20  # instructions below which intervals by resampling them are not to be relied on
+FEW = 20  # instructions below which intervals by resampling them are unreliable
 SIDES = ("reference", "draw", "model")
 
 

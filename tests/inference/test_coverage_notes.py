@@ -123,7 +123,7 @@ def test_agreement_says_where_the_scores_that_matter_were_not_seen():
     judge = judged("m", range(10, 30), 80).assign(annotator="judge")
     found = aa.human_agreement(judge, people(14), n_resamples=99).set_index("annotator")["note"]
     assert "two units at the far end" in found["humans"]
-    assert found["judge"] == "one judgement a pair: bias holds variance too"
+    assert found["judge"] == "one judgement per pair: bias includes variance"
     few = judged("m", [30, 31, 32], 80).assign(annotator="judge")
     for method, rest in (("bca", "losses)"), ("t", "losses); 'bca' covers better")):
         found = aa.human_agreement(few, people(14), method=method, n_resamples=99).set_index("annotator")
@@ -137,7 +137,7 @@ def test_groups_of_pairs_say_so_too():
     judge["dataset"] = np.where(np.arange(80) < 10, "few", "many")
     found = aa.agreement_by(judge, people(0), by="dataset", n_resamples=99)
     notes = found[found["annotator"] == "judge"].set_index("dataset")["note"]
-    assert notes["few"] == "only 10 instructions: interval not to be relied on"
+    assert notes["few"] == "only 10 instructions: interval unreliable"
     assert notes["many"] == "interval approximate: driven by about 3 units (such as the few losses)"
 
 
