@@ -19,6 +19,7 @@ from alpaca_analysis.foundations.files import write_json, write_text
 from alpaca_analysis.inference.results import seed_of
 from alpaca_analysis.present.rendering import printable, records
 from alpaca_analysis.table.checks import check
+from alpaca_analysis.table.groups import refuse_mixed
 
 NO_LENGTHS = (
     "the judgements do not say how long outputs are (columns length_model and length_reference, or the texts "
@@ -114,7 +115,8 @@ def audit(
     """Audit the judgements of one judge against one reference.
 
     Looks at data health, win rates, preference for length, length control, position and lists where
-    they are known, agreement where human judgements are given, and printed numbers where they are.
+    they are known, agreement where human judgements are given, and printed numbers where they are. Judge
+    and people are scored against the same people: on every pair those who remain when one is left out.
 
     Parameters
     ----------
@@ -126,8 +128,8 @@ def audit(
         Printed win rates: ``model``, ``reference``, ``printed`` (percent, as text).
     n_resamples : int
         Bootstrap resamples of every interval that resamples.
-    rng : int
-        Seed of every bootstrap.
+    rng : int, Generator or SeedSequence
+        Seed of the bootstrap.
 
     Returns
     -------
@@ -147,21 +149,19 @@ def audit(
     >>> audit(table).to_frame()[["severity", "check", "finding"]].iloc[0].tolist()
     ['medium', 'missing judgements', '5 of 100 judgements are missing and not averaged']
     """
-    options.check_options(n_resamples=n_resamples)
+    options.whole("n_resamples", n_resamples)
     attrs = table.attrs
     table = check(table)
     table.attrs = {}
-    for column in ("annotator", "reference"):
-        names = sorted(map(str, table[column].unique()))
-        if len(names) > 1:
-            found = ", ".join(names[:4])
-            raise AnnotationError(f"one {column} in an audit; select one", column=column, found=found)
+    refuse_mixed(table)
     results, skipped = {}, {}
     blind = table[["length_model", "length_reference"]].isna().any(axis=1).all()
     for name, section in _sections(table, humans, claims, {"n_resamples": n_resamples, "rng": rng}).items():
         try:
             results[name] = section()
         except AnnotationError as error:
+            if name == "agreement_difference":  # one person a pair: the section on agreement says so
+                continue
             skipped[name] = NO_LENGTHS if blind and name.startswith("length") else str(error)
     settings = {
         "annotators": sorted(map(str, table["annotator"].dropna().unique())),
@@ -194,7 +194,7 @@ def _sections(table, humans, claims, options) -> dict[str, Callable[[], pd.DataF
     from alpaca_analysis.audits.health import health
     from alpaca_analysis.claims.win_rates import check_claims
     from alpaca_analysis.length.preferences import prefer_first, prefer_lists, prefer_longer, response_curve
-    from alpaca_analysis.people.agreement import human_agreement
+    from alpaca_analysis.people.agreement import HUMANS, compare_agreement
     from alpaca_analysis.win_rates.estimates import win_rate
 
     named = table.assign(annotator=table["annotator"].astype(object).fillna("the judge"))
@@ -212,7 +212,11 @@ def _sections(table, humans, claims, options) -> dict[str, Callable[[], pd.DataF
     if {"list_model", "list_reference"} <= set(table.columns):
         sections["lists"] = lambda: _quiet(prefer_lists, named, **options)
     if humans is not None:
-        sections["agreement"] = lambda: _quiet(human_agreement, named, humans, **options)
+        judge = str(named["annotator"].iloc[0])
+        sections["agreement"] = lambda: _agreement(named, humans, **options)
+        sections["agreement_difference"] = lambda: _quiet(
+            compare_agreement, named, humans, judge, HUMANS, **options
+        )
     if claims is not None:
         sections["claims"] = lambda: _quiet(check_claims, claims, table, **options)
     return sections
@@ -223,6 +227,16 @@ def _quiet(statistic, *args, **options):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UndefinedWarning)
         return statistic(*args, **options)
+
+
+def _agreement(table, humans, **options):
+    """Score the judge and people against the same remaining people; against all where nobody remains."""
+    from alpaca_analysis.people.agreement import HUMANS, human_agreement
+
+    fair = _quiet(human_agreement, table, humans, remaining=True, **options)
+    if fair.loc[fair["annotator"] != HUMANS, "n"].any():
+        return fair
+    return _quiet(human_agreement, table, humans, **options)
 
 
 def _length_control(table):

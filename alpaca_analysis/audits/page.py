@@ -19,6 +19,7 @@ TITLES = {
     "first_position": "Preference for the output shown first",
     "lists": "Preference for lists",
     "agreement": "Agreement with people",
+    "agreement_difference": "The judge against one person",
     "claims": "Printed numbers",
 }
 EXPLANATIONS = {
@@ -33,7 +34,10 @@ EXPLANATIONS = {
     "fit. It answers for length only, not for style or substance.",
     "first_position": "50 % means that the order of presentation does not matter.",
     "lists": "Decisions between an output with a list and one without.",
-    "agreement": "The judge against the human majority; one human against the majority of the others.",
+    "agreement": "The judge and single people against the majority of the same people: those who remain "
+    "when one is left out.",
+    "agreement_difference": "Agreement of the judge less that of one person, on the same pairs and against "
+    "the same remaining people; the interval includes the people's own error.",
     "claims": "Printed values against recomputed ones; a value is impossible where no number of wins and "
     "draws rounds to it.",
 }

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from alpaca_analysis.foundations import ties
+from alpaca_analysis.inference.results import has_reason
+
 SEVERITIES = ("high", "medium", "low", "info")
 COLUMNS = ("severity", "check", "model", "finding", "evidence")
 SAME_LENGTH = 0.5  # share of outputs of one and the same length from which they cannot be answers
@@ -48,6 +51,7 @@ def collect(results: dict[str, pd.DataFrame], settings: dict) -> pd.DataFrame:
         ("first_position", _first_position),
         ("lists", _lists),
         ("agreement", _agreement),
+        ("agreement_difference", _agreement_difference),
         ("claims", _claims),
     )
     found = [f for name, rule in rules if name in results for f in rule(results[name])]
@@ -79,7 +83,8 @@ def _leaning(row):
 
 def _clear(frame):
     """Return the rows whose interval excludes no preference."""
-    return frame[(frame["ci_low"] > 0.5) | (frame["ci_high"] < 0.5)].to_dict("records")
+    above, below = (ties.difference(frame[c], 0.5) for c in ("ci_low", "ci_high"))
+    return frame[(above > 0) | (below < 0)].to_dict("records")
 
 
 def _folders(disagreement) -> tuple:
@@ -175,7 +180,8 @@ def _length_control(frame: pd.DataFrame) -> Iterator[tuple]:
         text = f"{len(moved)} of {len(frame)} models move by more than {points} at equal length"
         yield "medium", "length control", "", text, "the largest moves are named above"
     yield from _extrapolated(frame)
-    for row in frame[frame["note"].str.contains("separat|undefined")].to_dict("records"):
+    unsound = has_reason(frame, "separated") | frame[["lc_win_rate", "ci_low"]].isna().any(axis=1)
+    for row in frame[unsound].to_dict("records"):
         evidence = "" if pd.isna(row["ci_low"]) else _span(row)
         yield "low", "length control", row["model"], row["note"], evidence
 
@@ -216,16 +222,27 @@ def _lists(frame: pd.DataFrame) -> Iterator[tuple]:
 def _agreement(frame: pd.DataFrame) -> Iterator[tuple]:
     people = frame[frame["annotator"] == "humans"]
     for row in frame[frame["annotator"] != "humans"].to_dict("records"):
-        evidence = f"{_span(row)}, n = {row['n']}"
-        text = (
-            f"{row['annotator']} agrees with the human majority in {_percent(row['agreement'])} of the pairs"
-        )
-        if people.empty or pd.isna(people["agreement"].iloc[0]):
-            yield "info", "agreement", "", text, evidence
-            continue
-        human = people["agreement"].iloc[0]
-        text += f", one human with the majority of the others in {_percent(human)}"
-        yield "high" if row["ci_high"] < human else "info", "agreement", "", text, evidence
+        share = _percent(row["agreement"])
+        text = f"{row['annotator']} agrees with the majority of people in {share} of the pairs"
+        if len(people) and not pd.isna(people["agreement"].iloc[0]):
+            text += f", one person with that of the others in {_percent(people['agreement'].iloc[0])}"
+        yield "info", "agreement", "", text, f"{_span(row)}, n = {row['n']}"
+
+
+def _agreement_difference(frame: pd.DataFrame) -> Iterator[tuple]:
+    for row in frame.to_dict("records"):
+        less, points = row["ci_high"] < 0, 100 * abs(row["difference"])
+        evidence = f"difference {100 * row['difference']:.1f} points"
+        if not pd.isna(row["ci_low"]):
+            evidence += f", 95 % interval {100 * row['ci_low']:.1f} to {100 * row['ci_high']:.1f}"
+        judge = row["annotator_a"]
+        if less:
+            text = f"{judge} agrees with people less often than one person does, by {points:.1f} points"
+        elif row["ci_low"] > 0:
+            text = f"{judge} agrees with people more often than one person does, by {points:.1f} points"
+        else:
+            text = f"{judge} is not shown to agree with people more or less often than one person does"
+        yield "high" if less else "info", "agreement", "", text, f"{evidence}, n = {row['n']}"
 
 
 def _claims(frame: pd.DataFrame) -> Iterator[tuple]:

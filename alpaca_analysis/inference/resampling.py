@@ -96,6 +96,8 @@ def resample(units: Units, *, n_resamples: int = 9999, rng=0) -> np.ndarray:
     >>> resample(units, n_resamples=3, rng=0).shape
     (3, 1)
     """
+    if not len(units.y):
+        return np.full((n_resamples, units.y.shape[1]), np.nan)
     if (laws := laws_of(units)) is not None:
         return _drawn_from(laws, n_resamples, np.random.default_rng(rng))
     size = int(units.counts.sum())

@@ -247,10 +247,11 @@ def _average(scores, weight):
 
 def _notes(out, matched: Votes, scoring, remaining):
     fewer = not remaining and _fewer_votes_matter(matched, scoring)
+    alone = remaining and matched.counts.sum(axis=1).max() < 2
     notes: list[Note | Sequence[Note]] = []
     for row in out.itertuples():
         people = row.annotator == HUMANS
-        if row.n == 0 and people:
+        if row.n == 0 and (people or alone):
             notes.append(Reason("nothing_judged", "undefined: no pair with two human votes"))
         elif row.n == 0:
             text = "undefined: no usable verdict on a pair that people judged"

@@ -185,8 +185,35 @@ def test_agreement_below_that_of_people_is_found(fair):
     wrong = fair.assign(outcome=np.where(half, fair["outcome"], 1 - fair["outcome"]))
     frame = audit(wrong, humans=people, **QUICK).to_frame()
     assert ("high", "agreement") in set(frame[["severity", "check"]].itertuples(index=False, name=None))
-    text = frame.set_index("check").loc["agreement", "finding"]
-    assert "50.0 % of the pairs, one human with the majority of the others in 100.0 %" in text
+    texts = frame.set_index("check").loc["agreement", "finding"]
+    assert "less often than one person does, by 50.0 points" in texts.iloc[0]
+    assert "50.0 % of the pairs, one person with that of the others in 100.0 %" in texts.iloc[1]
+
+
+@pytest.mark.slow
+def test_a_judge_as_good_as_one_person_is_not_found_better(fair):
+    """Against the majority of all three people it would agree 5 points more often than one of them."""
+    rng = np.random.default_rng(5)
+    people = pd.concat([fair.assign(annotator=k) for k in "pqr"])
+    wrong = rng.random(len(people)) < 0.2
+    people["outcome"] = np.where(wrong, 1 - people["outcome"], people["outcome"])
+    wrong = rng.random(len(fair)) < 0.2
+    judge = fair.assign(outcome=np.where(wrong, 1 - fair["outcome"], fair["outcome"]))
+    result = audit(judge, humans=people, **QUICK)
+    agreement = result.results["agreement"].set_index("annotator")["agreement"]
+    row = result.results["agreement_difference"].iloc[0]
+    assert row["difference"] == pytest.approx(agreement.drop("humans").item() - agreement["humans"])
+    assert abs(row["difference"]) < 2 * row["standard_error"]
+    findings = result.to_frame().query("check == 'agreement'")
+    assert findings["severity"].tolist() == ["info", "info"]
+    assert "not shown to agree with people more or less often" in findings["finding"].iloc[1]
+
+
+def test_one_person_a_pair_has_no_other_to_be_compared_with(fair):
+    result = audit(fair, humans=fair.assign(annotator="p"), **QUICK)
+    assert result.results["agreement"].set_index("annotator")["agreement"].drop("humans").item() == 1
+    assert "agreement_difference" not in result.results
+    assert "agreement_difference" not in result.settings["skipped"]
 
 
 def test_printed_numbers_are_checked():
@@ -253,7 +280,7 @@ def test_findings_stand_strongest_first():
 def test_several_judges_or_references_are_refused(fair):
     for column in ("annotator", "reference"):
         both = pd.concat([fair, fair.assign(**{column: "other"})])
-        with pytest.raises(AnnotationError, match=f"one {column} in an audit"):
+        with pytest.raises(AnnotationError, match=f"one {column}; select one"):
             audit(both)
 
 

@@ -402,6 +402,16 @@ def test_bias_and_variance_of_weighted_judgements():
     assert np.isnan(once["variance"])
 
 
+@pytest.mark.parametrize("method", ["bca", "percentile", "t"])
+def test_with_one_person_nobody_remains(method):
+    with pytest.warns(UndefinedWarning, match="humans, judge: undefined: no pair with two"):
+        result = human_agreement(
+            said([1, 0, 1]), people([1, 0, 0]), remaining=True, method=method, n_resamples=9
+        )
+    assert result["agreement"].isna().all()
+    assert (result["reason"] == "nothing_judged").all()
+
+
 @small
 def test_results_say_how_they_were_computed():
     table, humans = (
