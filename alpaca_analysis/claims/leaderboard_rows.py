@@ -147,6 +147,14 @@ def against_counts(board) -> Iterator[Finding]:
         yield from compare(board, "standard_error", 100 * error, "standard_error", "its counts give")
 
 
+def of_verdicts(board) -> bool:
+    """Tell whether the board's win rates follow from its counts of wins, draws and losses."""
+    if not {"win_rate", *COUNTS} <= set(board):
+        return False
+    wins, losses, draws, _ = (board[c] for c in COUNTS)
+    return not _is_weighted(board, 100 * (wins + draws / 2) / (wins + losses + draws))
+
+
 def _is_weighted(board, rate):
     """Tell weighted judgements: the win rates, unlike the discrete ones, do not follow from counts."""
     follows = (board["win_rate"] - rate).abs() <= _tolerance(board["win_rate"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,13 @@ from alpaca_analysis.claims.leaderboard_files import (
     identical,
     names_in_files,
 )
+from alpaca_analysis.claims.leaderboard_length import (
+    against_coefficients,
+    implied_by,
+    near_half,
+    shifted_rows,
+)
 from alpaca_analysis.claims.leaderboard_rows import (
-    MIN_SHARED,
     RANGES,
     Finding,
     against_counts,
@@ -29,8 +33,6 @@ from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.table.checks import columns_once, to_numeric
 
 SEVERITIES = ("error", "warning", "minor")
-# Errors of the quadrature are below 0.013 points on clean rows, 0.001 on nine in ten.
-LENGTH_CONTROL_TOLERANCE = 0.05
 
 
 def audit_leaderboard(board, *, annotations: pd.DataFrame | None = None, coefficients=None) -> pd.DataFrame:
@@ -71,6 +73,15 @@ def audit_leaderboard(board, *, annotations: pd.DataFrame | None = None, coeffic
     sqrt(((w + d/4)/n - m^2)/(n - 1)). Of weighted judgements the counts give the discrete win rate, and
     bounds of the others. ``length_controlled_winrate``: the mean of sigmoid(theta + psi difficulty).
 
+    AlpacaEval's length control gives each judgement the difficulty of its row number, so that in a file
+    that lacks rows all rows behind the gap get another instruction's (alpaca-eval 0.6.6; rows without a
+    verdict keep their place). ``shifted rows``: with `annotations`, the files that lack rows which most
+    others have, and the win rate fitted by row number and by instruction. ``n_total``: rows of AlpacaEval 2
+    without a file that have fewer judgements than others, as a possibility; on other boards that only says
+    what was judged. ``penalty``: on boards of verdicts, LC win rates within 0.25 points of 50, which the L1
+    penalty may have made by setting the constant to 0; with `annotations`, whether a fit at that penalty
+    gives such a value.
+
     Checks of the files: the same figures as ``file: ...``; ``model in file`` and ``annotator in file``
     against the folder names; ``reference`` and ``annotator`` that differ from the other files';
     ``identical files``. A file that contradicts its folder may have been renamed: a warning. A row that
@@ -89,8 +100,11 @@ def audit_leaderboard(board, *, annotations: pd.DataFrame | None = None, coeffic
     board = board.assign(**{c: to_numeric(board[c]) for c in RANGES if c in board})
     findings += [*duplicates(board), *ranges(board), *scales(board)]
     findings += against_counts(board)
-    fitted = _length_controlled(board, coefficients)
-    findings += _against_coefficients(board, fitted)
+    fitted = implied_by(board, coefficients)
+    findings += against_coefficients(board, fitted)
+    findings += shifted_rows(board, annotations, fitted is not None)
+    if fitted is None:
+        findings += near_half(board, annotations)
     files = None
     if annotations is not None:
         files = figures_of_files(annotations)
@@ -131,45 +145,3 @@ def _read(board):
     if board.empty:
         raise AnnotationError("at least one row, found none", source=source)
     return board.assign(model=board["model"].astype(str))
-
-
-def _length_controlled(board, coefficients) -> pd.Series | None:
-    """Return the LC win rates that coefficients imply, in percent, or None if they do not apply."""
-    from alpaca_analysis.length.control.fitting import published_length_control
-    from alpaca_analysis.length.control.result import mean_sigmoid
-    from alpaca_analysis.sources.catalogue import load
-
-    if "length_controlled_winrate" not in board:
-        return None
-    given = coefficients is not None
-    fitted = coefficients if given else published_length_control()
-    frame: pd.DataFrame = fitted if isinstance(fitted, pd.DataFrame) else fitted.to_frame()
-    first = next((c for c in ("model", "Unnamed: 0") if c in frame), None)
-    frame = (frame if first is None else frame.set_index(first)).rename(
-        columns={"instruction_difficulty": "psi", "not_gamed_baseline.astype(float)": "theta"}
-    )
-    if "lc_win_rate" in frame:
-        implied = 100 * frame["lc_win_rate"]
-    elif {"psi", "theta"} <= set(frame):
-        atoms = load("difficulty_quadrature")
-        arrays = (frame["theta"], frame["psi"], atoms["difficulty"], atoms["weight"])
-        implied = pd.Series(100 * mean_sigmoid(*(a.to_numpy() for a in arrays)), frame.index)
-    else:
-        raise AnnotationError("columns 'psi' and 'theta'", source="coefficients", found=list(frame.columns))
-    printed = board.drop_duplicates("model").set_index("model")["length_controlled_winrate"]
-    off = (printed - implied.reindex(printed.index)).abs().dropna()
-    belongs = len(off) >= MIN_SHARED and off.median() <= LENGTH_CONTROL_TOLERANCE
-    return implied if given or belongs else None
-
-
-def _against_coefficients(board, implied) -> Iterator[Finding]:
-    if implied is None:
-        return
-    column = "length_controlled_winrate"
-    expected, printed = board["model"].map(implied), board[column]
-    for row in np.flatnonzero(((printed - expected).abs() > LENGTH_CONTROL_TOLERANCE).to_numpy()):
-        message = (
-            f"{column} is printed as {printed[row]:.5f}; its coefficients give {expected[row]:.5f}, exact to "
-            f"{LENGTH_CONTROL_TOLERANCE}"
-        )
-        yield Finding(board["model"][row], column, expected[row], printed[row], "error", message)

@@ -21,6 +21,13 @@ ERRORS_FROM_COUNTS = {
     ("humpback-llama-65b", "standard_error"),
     ("baize-v2-7b", "standard_error"),
 }
+NEAR_HALF = {(model, "penalty") for model in ("llama-2-13b-chat-hf", "evo-7b", "vicuna-13b")}
+SHIFTED = {"text_davinci_001", "alpaca-7b_verbose", "alpaca-7b_concise"}
+FEWER_JUDGED = SHIFTED | {
+    "Snorkel-Mistral-PairRM-DPO", "Meta-Llama-3.1-8B-Instruct-Turbo", "gpt35_turbo_instruct",
+    "TempNet-LLaMA2-Chat-70B-v0.1", "llama-2-70b-chat-hf", "minotaur-13b", "platolm-7b", "ghost-7b-alpha",
+    "phi-2", "Qwen1.5-1.8B-Chat",
+}  # fmt: skip
 V2 = {
     ("aligner-2b_gpt-4-turbo-2024-04-09", "discrete_win_rate"),
     ("NullModel", "length_controlled_winrate"),
@@ -31,9 +38,9 @@ V2 = {
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("alpaca_eval_v1_leaderboard", ERRORS_FROM_COUNTS),
+        ("alpaca_eval_v1_leaderboard", ERRORS_FROM_COUNTS | NEAR_HALF),
         ("alpaca_eval_v1_leaderboard_2023_09_19", ERRORS_FROM_COUNTS),
-        ("alpaca_eval_v2_leaderboard", V2),
+        ("alpaca_eval_v2_leaderboard", V2 | {(model, "n_total") for model in FEWER_JUDGED}),
         ("evaluators_leaderboard", {("weighted_alpaca_eval_gpt-4o-mini-2024-07-18", "scale")}),
         ("claude_leaderboard", set()),
         ("chatgpt_fn_leaderboard", set()),
@@ -66,7 +73,7 @@ def test_details_of_published_defects():
 @pytest.mark.slow
 def test_published_files_v1(alpaca_eval_v1):
     findings = audit_leaderboard(aa.load("alpaca_eval_v1_leaderboard"), annotations=alpaca_eval_v1)
-    assert found(findings) == ERRORS_FROM_COUNTS | {
+    assert found(findings) == ERRORS_FROM_COUNTS | NEAR_HALF | {
         ("falcon-7b-instruct", "identical files"),
         ("falcon-7b-instruct", "model in file"),
         ("falcon-7b-instruct", "file: avg_length"),
@@ -77,14 +84,44 @@ def test_published_files_v1(alpaca_eval_v1):
     assert "falcon-40b-instruct byte for byte" in twin["message"]
     assert findings.attrs["n_against_files"] == 39
     assert findings.attrs["unlisted"] == ["mistral-orpo-beta"]
+    penalty = findings[findings["check"] == "penalty"].set_index("model")
+    # alpaca-eval's grid point C = 0.359, where the constant is exactly 0, gives 49.87; unpenalised 46.93.
+    assert "(49.87); without penalty it is 46.9" in penalty.loc["llama-2-13b-chat-hf", "message"]
+    assert "(50.04); without penalty it is 49.4" in penalty.loc["vicuna-13b", "message"]
+    assert "possibly" in penalty.loc["evo-7b", "message"]  # its file is not in the mirror
 
 
 @pytest.mark.rows
 @pytest.mark.slow
 def test_published_files_v2(alpaca_eval_v2):
     findings = audit_leaderboard(aa.load("alpaca_eval_v2_leaderboard"), annotations=alpaca_eval_v2)
-    assert found(findings) == V2 | {("NullModel", "model in file")}
+    shifted = {(model, "shifted rows") for model in SHIFTED}
+    unseen = {(model, "n_total") for model in FEWER_JUDGED - SHIFTED}
+    assert found(findings) == V2 | {("NullModel", "model in file")} | shifted | unseen
     assert findings.attrs["n_against_files"] == 20
+
+
+@pytest.mark.rows
+@pytest.mark.slow
+def test_published_rows_that_are_shifted(alpaca_eval_v2):
+    """Values of alpaca-eval's way, difficulty by row number, and of the right one, by instruction."""
+    findings = audit_leaderboard(aa.load("alpaca_eval_v2_leaderboard"), annotations=alpaca_eval_v2)
+    findings = findings[findings["check"] == "shifted rows"].set_index("model")
+    assert set(findings.index) == SHIFTED
+    printed = {"text_davinci_001": 9.03, "alpaca-7b_verbose": 6.82, "alpaca-7b_concise": 4.47}
+    np.testing.assert_allclose(
+        findings["found"].astype(float), pd.Series(printed)[findings.index], atol=0.005
+    )
+    right = {"text_davinci_001": 6.3, "alpaca-7b_verbose": 5.3, "alpaca-7b_concise": 4.6}
+    np.testing.assert_allclose(
+        findings["expected"].astype(float), pd.Series(right)[findings.index], atol=0.35
+    )
+    by_row = findings["message"].str.extract(r": ([\d.]+) by row")[0].astype(float)
+    expected = {"text_davinci_001": 9.13, "alpaca-7b_verbose": 6.96, "alpaca-7b_concise": 4.49}
+    np.testing.assert_allclose(by_row, pd.Series(expected)[findings.index], atol=0.35)
+    assert findings.loc["text_davinci_001", "message"].count("lacks 2 of 805 rows") == 1
+    severity = {"text_davinci_001": "error", "alpaca-7b_verbose": "error", "alpaca-7b_concise": "warning"}
+    assert findings["severity"].to_dict() == severity
 
 
 # --- planted defects -----------------------------------------------------------------------------
@@ -102,6 +139,36 @@ def clean_board(n_models=12):
     board["discrete_win_rate"] = board["win_rate"]
     board["avg_length"] = rng.integers(300, 3000, n_models)
     return board
+
+
+def files_of(models, n=60):
+    """Make the annotations of models on the same instructions, in one order."""
+    rng = np.random.default_rng(1)
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {"instruction_id": [f"i{k:02d}" for k in range(n)], "model": model, "reference": "r"}
+            ).assign(annotator="j", outcome=rng.integers(0, 2, n) * 1.0)
+            for model in models
+        ],
+        ignore_index=True,
+    )
+
+
+def test_files_that_lack_rows_are_named_and_unjudged_rows_are_not_gaps():
+    board = pd.DataFrame({"model": list("abcd"), "length_controlled_winrate": [40.0, 41, 42, 43]})
+    files = files_of("abcd")
+    files.loc[files["instruction_id"].isin(["i03", "i04"]) & (files["model"] == "a"), "outcome"] = np.nan
+    files = files[~((files["model"] == "b") & files["instruction_id"].isin(["i10", "i11", "i12"]))]
+    findings = audit_leaderboard(board, annotations=files)
+    findings = findings[findings["check"] == "shifted rows"]
+    assert findings["model"].tolist() == ["b"]
+    assert "lacks 3 of 60 rows" in findings["message"].iloc[0]
+    assert findings["severity"].tolist() == ["warning"]  # these instructions have no published difficulty
+    alone = audit_leaderboard(board, annotations=files[files["model"] == "b"])
+    assert "shifted rows" not in set(alone["check"])
+    two = audit_leaderboard(board, annotations=files[files["model"].isin(["b", "c"])])
+    assert two.loc[two["check"] == "shifted rows", "model"].tolist() == ["b"]
 
 
 def test_clean_rows_have_no_finding():
@@ -226,7 +293,7 @@ def test_length_control_from_given_coefficients():
     assert found(findings) == {("m8", "length_controlled_winrate")}
     published = aa.load("alpaca_eval_v2_leaderboard")
     given = audit_leaderboard(published, coefficients=aa.load("length_control_coefficients"))
-    assert found(given) == V2
+    assert found(given) == V2 | {(model, "n_total") for model in FEWER_JUDGED}
     assert audit_leaderboard(board).empty  # the published coefficients are evidently not this board's
 
 
