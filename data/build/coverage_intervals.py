@@ -21,7 +21,7 @@ from scipy.special import expit, ndtr, ndtri
 from statsmodels.stats.proportion import proportion_confint
 
 from alpaca_analysis.correlations.coefficients import coefficient
-from alpaca_analysis.correlations.estimates import crowding, fisher_interval
+from alpaca_analysis.correlations.intervals import crowding, fisher_interval
 from alpaca_analysis.inference import coverage_notes as few_units
 from alpaca_analysis.people import votes
 

@@ -26,7 +26,7 @@ def discrimination(rows):
     best = rows.groupby("model", observed=True)["outcome"].mean().nlargest(10).index
     among_best = aa.discrimination(rows[rows["model"].isin(best)]).set_index("instruction_id")
     every = aa.discrimination(rows)
-    for column in ("discrimination", "ci_low"):
+    for column in ("discrimination", "ci_low", "separates"):
         every[f"top_{column}"] = every["instruction_id"].map(among_best[column])
     return every
 
