@@ -175,6 +175,8 @@ def _load_bundled(entry):
 
     path = inside(data_folder(), entry["files"])
     frame = pd.read_csv(path, dtype=dict.fromkeys(entry["text_columns"].split(), str))
+    said = frame.columns.intersection(["reason", "note"])
+    frame = frame.assign(**{column: frame[column].astype(object).fillna("") for column in said})
     is_table = entry["kind"] == "counts" and "outcome" in frame
     return check(frame, source=path.name) if is_table else frame
 
