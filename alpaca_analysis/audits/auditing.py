@@ -244,9 +244,6 @@ def _length_control(table):
     from alpaca_analysis.length.control.fitting import fit_length_control
 
     try:
-        fit = _quiet(fit_length_control, table)
+        return _quiet(fit_length_control, table).to_frame()
     except AnnotationError:
-        fit = _quiet(fit_length_control, table, difficulty=None)
-    frame = fit.to_frame()
-    frame.attrs = {k: v for k, v in fit.settings.items() if isinstance(v, (str, int, float))}
-    return frame
+        return _quiet(fit_length_control, table, difficulty=None).to_frame()

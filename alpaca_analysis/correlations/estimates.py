@@ -236,7 +236,9 @@ def correlate(
     else:
         notes.append(few_models(n, method) if interval == "bootstrap" else crowding(x, y, method))
     keep = ~np.eye(n, dtype=bool)
-    left_out = [coefficient(x[k][None], y[k][None], method)[0] for k in keep]
+    left_out = pd.Series(
+        [coefficient(x[k][None], y[k][None], method)[0] for k in keep], index=points["model"], name=method
+    )
     without_noise, unclear = _disattenuate(points, statistic) if method == "pearson" else (np.nan, "")
     notes += [] if np.isnan(statistic) else [unclear]
     reason, note = joined(notes)
@@ -254,7 +256,7 @@ def correlate(
         noise_low=percentiles(noise, confidence_level)[0],
         noise_high=percentiles(noise, confidence_level)[1],
         disattenuated=without_noise,
-        leave_one_out=pd.Series(left_out, index=points["model"], name=method).sort_values(kind="stable"),
+        leave_one_out=left_out.iloc[np.argsort(ties.tied(left_out), kind="stable")],
         points=points,
         dropped=dropped,
         reason=reason,
@@ -270,8 +272,10 @@ def align(x, y, x_se=None, y_se=None) -> tuple[pd.DataFrame, tuple[str, ...]]:
 
     Parameters
     ----------
-    x, y, x_se, y_se
-        As for `win_rate_correlation`.
+    x, y : Series or array of shape (n_models,)
+        Win rates (or ratings) in any unit. Series are matched on their index; arrays by position.
+    x_se, y_se : Series, array or float, optional
+        Standard errors, in the units of `x` and `y`.
 
     Returns
     -------

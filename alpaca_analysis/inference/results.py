@@ -189,20 +189,3 @@ def seed_of(rng) -> int | str:
 def unit_of(identified) -> str:
     """Return what is resampled, as a result states it: instructions, where judgements name theirs."""
     return "instruction" if identified else "judgement (no instruction ids)"
-
-
-def settings(*, method, unit, confidence_level=None, n_resamples=None, rng=None) -> dict:
-    """Return what a result says of how it was computed; without resamples there is no seed.
-
-    Examples
-    --------
-    >>> settings(method="t", unit="instruction", confidence_level=0.95)["rng"] is None
-    True
-    """
-    return {
-        "method": method,
-        "unit": unit,
-        "confidence_level": confidence_level,
-        "n_resamples": n_resamples,
-        "rng": None if n_resamples is None else seed_of(rng),
-    }
