@@ -246,7 +246,7 @@ def _average(scores, weight):
 
 
 def _notes(out, matched: Votes, scoring, remaining):
-    fewer = not remaining and _fewer_votes_matter(matched, scoring)
+    fewer = not remaining and fewer_votes_matter(matched, scoring)
     alone = remaining and matched.counts.sum(axis=1).max() < 2
     notes: list[Note | Sequence[Note]] = []
     for row in out.itertuples():
@@ -269,7 +269,7 @@ def _notes(out, matched: Votes, scoring, remaining):
     return notes
 
 
-def _fewer_votes_matter(matched: Votes, scoring):
+def fewer_votes_matter(matched: Votes, scoring):
     """Tell whether some judge's score changes when one vote is taken away, as it is for people."""
     counts = matched.counts
     targets = votes.majority(counts), votes.remaining_majority(counts)

@@ -13,8 +13,10 @@ from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.inference.results import Note, Reason, finish
 from alpaca_analysis.people import votes
 from alpaca_analysis.people.agreement import (
+    FEWER_VOTES,
     HUMANS,
     check_options,
+    fewer_votes_matter,
     matched_votes,
     mean_scores,
     pair_scores,
@@ -124,8 +126,18 @@ def agreement_by(
         result,
         **said(matched, scoring, procedure, method, confidence_level, n_resamples, rng, against=target),
         fractions=["agreement"],
-        notes=_notes(result, sizes, matched.unit),
+        notes=_with_fewer_votes(result, _notes(result, sizes, matched.unit), matched, scoring, remaining),
     )
+
+
+def _with_fewer_votes(result, notes, matched, scoring, remaining):
+    """Add to the notes of people that they had one vote fewer to agree with than the judges, if they had."""
+    if remaining or not fewer_votes_matter(matched, scoring):
+        return notes
+    return [
+        (FEWER_VOTES, note) if name == HUMANS else note
+        for name, note in zip(result["annotator"], notes, strict=True)
+    ]
 
 
 def _n_units(items, scores):
