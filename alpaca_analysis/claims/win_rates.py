@@ -118,9 +118,10 @@ def _parse(printed):
 
 
 def _check_range(n_range):
-    low, high = n_range
-    first = options.whole("n_range", low)
-    return first, options.whole("n_range", high, first)
+    bounds = options.wholes("n_range", n_range)
+    if len(bounds) != 2 or bounds[0] > bounds[1]:
+        raise ValueError(f"n_range: found {n_range!r}, expected first and last n, 1 <= first <= last")
+    return bounds[0], bounds[1]
 
 
 def rounds_to(value: Fraction, printed: Decimal) -> bool:

@@ -236,8 +236,7 @@ def fewer_instructions(
     0   50           0.78        1.0
     1  200           0.93        1.0
     """
-    for size in sizes:
-        options.whole("sizes", size, 2)
+    sizes = options.wholes("sizes", sizes, 2)
     options.level("alpha", alpha)
     options.whole("n_resamples", n_resamples)
     _, _, y, m = _sums(table)

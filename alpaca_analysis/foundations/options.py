@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
@@ -118,6 +119,40 @@ def whole(name: str, value: Any, minimum: int = 1) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool) or value < minimum:
         raise ValueError(f"{name}: found {value!r}, expected a whole number of at least {minimum}")
     return int(value)
+
+
+def wholes(name: str, values: Any, minimum: int = 1) -> list[int]:
+    """Return a sequence of one or more whole numbers of at least `minimum` as a list, or raise.
+
+    Examples
+    --------
+    >>> wholes("sizes", (100, 300), 2)
+    [100, 300]
+    """
+    given = _listed(values)
+    if not given:
+        raise ValueError(f"{name}: found {values!r}, expected a sequence of whole numbers")
+    return [whole(name, value, minimum) for value in given]
+
+
+def increasing(name: str, values: Any) -> list[float]:
+    """Return a sequence of one or more increasing numbers as a list, or raise.
+
+    Examples
+    --------
+    >>> increasing("edges", [30, 20])
+    Traceback (most recent call last):
+    ...
+    ValueError: edges: found [30, 20], expected increasing numbers
+    """
+    found = [number(name, value) for value in _listed(values)]
+    if not found or any(b <= a for a, b in itertools.pairwise(found)):
+        raise ValueError(f"{name}: found {values!r}, expected increasing numbers")
+    return found
+
+
+def _listed(values) -> list:
+    return list(values) if isinstance(values, Iterable) and not isinstance(values, str) else []
 
 
 def groups(by: Any, results: Collection[str] = (), *, name: str = "by") -> list[str]:

@@ -26,6 +26,17 @@ from alpaca_analysis.people.votes import Votes
 
 FEW = 20  # instructions below which intervals by resampling them are unreliable
 SIDES = ("reference", "draw", "model")
+_COLUMNS = (
+    "annotator",
+    "agreement",
+    "standard_error",
+    "ci_low",
+    "ci_high",
+    "n_unknown",
+    "reason",
+    "note",
+    "n",
+)
 
 
 def agreement_by(
@@ -100,6 +111,8 @@ def agreement_by(
     3       y    humans       0.50
     """
     check_options(scoring, method, confidence_level, n_resamples)
+    options.groups([by], _COLUMNS)
+    edges = options.increasing("edges", edges)
     matched = matched_votes(table, humans, scoring, on)
     group = _groups(matched, by, edges)
     scores = pair_scores(matched, scoring, remaining)

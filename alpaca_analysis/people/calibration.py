@@ -235,8 +235,8 @@ def label_budget(
     by = options.groups(by, _PLAN_COLUMNS)
     if n_judged is not None:
         options.whole("n_judged", n_judged)
-    for n in n_labels or ():
-        options.whole("n_labels", n)
+    if n_labels is not None:
+        n_labels = options.wholes("n_labels", n_labels)
     z, parts = stats.norm.ppf((1 + confidence_level) / 2), []
     said, pilots = _pilots(table, humans, by, on)
     for key, pilot in pilots:

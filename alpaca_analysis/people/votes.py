@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from alpaca_analysis.foundations import ties
+from alpaca_analysis.foundations import options, ties
 from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.inference.ratios import Units
 from alpaca_analysis.table.checks import check, refuse
@@ -103,6 +103,8 @@ def match(
     AnnotationError
         Nothing to match by, no pair in common, or a human outcome that is not a verdict.
     """
+    if on is not None and len(on):
+        on = options.groups(on, name="on")
     table, humans = check(table, source="table"), check(humans, source="humans")
     for column in on or ():
         check(table, source="table", require=[column])

@@ -6,12 +6,14 @@ import pytest
 
 from alpaca_analysis import (
     UndefinedWarning,
+    agreement_by,
     agreement_by_majority,
     alternative_test,
     calibrated_win_rate,
     compare_agreement,
     human_agreement,
     krippendorff_alpha,
+    label_budget,
 )
 
 N = 60
@@ -88,3 +90,34 @@ def test_turned_sides_give_the_same_agreement(judges, people):
     turned = judges.assign(model="r", reference="m", outcome=1 - judges["outcome"])
     one, two = (STATISTICS["human_agreement"](j, people) for j in (judges, turned))
     pd.testing.assert_frame_equal(one, two, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda j, h: human_agreement(j, h, scoring="exact"),
+            "scoring: found 'exact', expected one of zero_one",
+        ),
+        (lambda j, h: human_agreement(j, h, method="wilson"), "method: found 'wilson', expected one of bca"),
+        (lambda j, h: human_agreement(j, h, on=["idx", "idx"]), "on: found 'idx' twice"),
+        (lambda j, h: human_agreement(j, h, on=["n"]), "on: found 'n', which is measured"),
+        (lambda j, h: agreement_by(j, h, by="n"), "by: found 'n', which is a column of the result"),
+        (lambda j, h: agreement_by(j, h, by=["dataset"]), r"by: found \[\['dataset'\]\], expected the name"),
+        (
+            lambda j, h: agreement_by(j, h, by="dataset", edges=[30, 20]),
+            "edges: .* expected increasing numbers",
+        ),
+        (lambda j, h: alternative_test(j, h, q=5), "q: found 5, expected a number in"),
+        (lambda j, h: alternative_test(j, h, epsilon=1), "epsilon: found 1, expected a number in"),
+        (lambda j, h: calibrated_win_rate(j, h, weight=2), "weight: found 2, expected a number in"),
+        (lambda j, h: calibrated_win_rate(j, h, by=["model", "win_rate"]), "by: found 'win_rate'"),
+        (lambda j, h: calibrated_win_rate(j, h, by=[]), "by: found"),
+        (lambda j, h: label_budget(j, h, n_labels=[0]), "n_labels: found 0, expected a whole number"),
+        (lambda j, h: label_budget(j, h, n_judged=1.5), "n_judged: found 1.5, expected a whole number"),
+        (lambda j, h: krippendorff_alpha(h, level="ratio"), "level: found 'ratio', expected one of nominal"),
+    ],
+)
+def test_wrong_options_are_named(judges, people, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(judges, people)
