@@ -86,7 +86,7 @@ class Audit:
         return write_json(path, content)
 
     def to_html(self, path) -> Path:
-        """Write one page that needs nothing else: figures are inside it, and it asks for nothing."""
+        """Write one self-contained page: figures are embedded, and nothing is loaded from elsewhere."""
         from alpaca_analysis.audits.page import render
 
         return write_text(path, render(self._headline(), self.findings, self.results, self.settings))
@@ -140,6 +140,10 @@ def audit(
     ------
     AnnotationError
         Several annotators or references: audit them one by one.
+
+    See Also
+    --------
+    audit_leaderboard : A whole leaderboard against itself and its files.
 
     Examples
     --------

@@ -89,7 +89,7 @@ def render(headline: str, findings: pd.DataFrame, results: dict[str, pd.DataFram
 
 
 def _pictures(results) -> dict[str, str]:
-    """Draw what a person would rather look at; as SVG inside the page."""
+    """Draw the sections that are easier to read as figures, as SVG inside the page."""
     from alpaca_analysis import figures
 
     draw = {

@@ -1,4 +1,4 @@
-"""What an audit finds, in plain words: each rule looks at results and says what they show.
+"""What an audit finds, in plain words: each rule reads the results of one section.
 
 A finding has a severity: "high" where a number would mislead as it stands, "medium" where it needs a
 caveat, "low" where it should be known, "info" where it only says what could not be looked at.

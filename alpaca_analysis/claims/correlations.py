@@ -1,4 +1,4 @@
-"""What a correlation does not say: its dependence on the range, on the rival, and on the print."""
+"""Printed correlations against the points that they summarise."""
 
 from __future__ import annotations
 
@@ -60,6 +60,11 @@ def check_correlation(
     ------
     AnnotationError
         `printed` is not a number as text.
+
+    See Also
+    --------
+    win_rate_correlation : The correlation with all its intervals.
+    check_claims : Printed win rates.
 
     Examples
     --------

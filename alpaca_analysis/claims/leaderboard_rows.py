@@ -46,7 +46,7 @@ class Finding(NamedTuple):
 
 
 def numbers(board) -> Iterator[Finding]:
-    """Find what is no number."""
+    """Find values that are not numbers."""
     for column in RANGES:
         if column not in board:
             continue
@@ -81,7 +81,7 @@ def ranges(board) -> Iterator[Finding]:
 
 
 def scales(board) -> Iterator[Finding]:
-    """Find the few values that a wide gap parts from the others, and that a factor of 100 brings back."""
+    """Find the few values that lie far from the others and that a factor of 100 would bring back."""
     for column, (low, high) in RANGES.items():
         if column not in board or not np.isfinite(high) or low < 0:
             continue

@@ -65,6 +65,11 @@ def audit_leaderboard(board, *, annotations: pd.DataFrame | None = None, coeffic
     AnnotationError
         A board without models, or annotations that are no table.
 
+    See Also
+    --------
+    audit : The judgements of one judge.
+    check_claims : Printed win rates one by one.
+
     Notes
     -----
     Checks of the row: ``number``, ``range``, ``scale`` (a fraction among percentages, or the reverse),

@@ -89,6 +89,10 @@ def chance_possible(decimals: int, *, n_range: tuple[int, int] = N_RANGE) -> flo
     float
         A fraction.
 
+    See Also
+    --------
+    possible_n : For which numbers of judgements a printed value is possible.
+
     Examples
     --------
     >>> round(chance_possible(2, n_range=(805, 805)), 2), round(chance_possible(2, n_range=(780, 805)), 2)
@@ -178,6 +182,11 @@ def check_claims(
         ``n`` (judgements), ``possible_n`` (every n in the range for which the value is possible),
         ``chance`` (the rate at which a random number would be possible somewhere in the range),
         ``verdict``, ``reason`` ("cut_off", "no_judgements", "against_itself", "impossible") and ``note``.
+
+    See Also
+    --------
+    possible_n : For which numbers of judgements a printed value is possible.
+    check_first : The claim to be first.
 
     Notes
     -----
@@ -336,6 +345,11 @@ def check_first(
         ``pvalue``, ``paired``, ``verdict``, ``reason`` ("not_established" where no order is shown) and
         ``note``.
 
+    See Also
+    --------
+    rank_sets : Statements about the ranks of many models.
+    compare : Two models named beforehand.
+
     Notes
     -----
     The rival is chosen by the data, so the interval is for this pair alone; a statement about ranks
@@ -408,7 +422,7 @@ def check_averages(
     Parameters
     ----------
     frame : DataFrame
-        One row a model, values as printed to `decimals` decimals.
+        One row per model, values as printed to `decimals` decimals.
     columns : sequence of str
         The columns that are averaged.
     printed : str
@@ -427,6 +441,10 @@ def check_averages(
     ------
     AnnotationError
         A missing column.
+
+    See Also
+    --------
+    check_claims : Printed win rates.
 
     Examples
     --------

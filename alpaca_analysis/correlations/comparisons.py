@@ -54,6 +54,10 @@ def restrict_range(
         otherwise), ``lowest`` and ``highest`` model of the field, ``reason`` and ``note`` (why an entry is
         NaN, or where win rates crowd at a bound, as in `win_rate_correlation`).
 
+    See Also
+    --------
+    win_rate_correlation : The correlation among all models.
+
     References
     ----------
     Thorndike, R. L. (1949). Personnel selection; Sackett, P. R. and Yang, H. (2000), J. Appl. Psych. 85(1).
@@ -146,6 +150,10 @@ def compare_correlations(
     -----
     UndefinedWarning
         One of the three is constant, or the two measures never differ.
+
+    See Also
+    --------
+    win_rate_correlation : One correlation with its interval.
 
     References
     ----------

@@ -185,6 +185,12 @@ def win_rate_correlation(
     UndefinedWarning
         A constant side, or too few models for the interval.
 
+    See Also
+    --------
+    correlation_from_rows : With rows, the noise drawn jointly over instructions.
+    compare_correlations : Two measures against the same third.
+    restrict_range : The correlation among ever fewer models.
+
     References
     ----------
     Fisher, R. A. (1921); Bonett, D. G. and Wright, T. A. (2000), Psychometrika 65(1); Fieller, E. C.,
@@ -300,7 +306,7 @@ def align(x, y, x_se=None, y_se=None) -> tuple[pd.DataFrame, tuple[str, ...]]:
         elif len(error) == len(sides[side]):
             sides[name] = pd.Series(np.asarray(error, dtype=float), index=sides[side].index)
         else:
-            raise AnnotationError(f"{len(sides[side])} errors, one a model", source=name, found=len(error))
+            raise AnnotationError(f"{len(sides[side])} errors, one per model", source=name, found=len(error))
         if (sides[name] < 0).any():
             raise AnnotationError("errors >= 0", source=name, found=float(sides[name].min()))
     points = pd.DataFrame({name: side.reindex(index) for name, side in sides.items()})
@@ -345,7 +351,7 @@ def _independent_noise(points, method, n_resamples, rng):
 
 
 def _lacking(points):
-    """Say which models have no error on a side where others have one."""
+    """Return which models have no error on a side where others have one, as text."""
     for name in ("x_se", "y_se"):
         missing = points[name].isna()
         if missing.any() and not missing.all():
@@ -415,6 +421,10 @@ def correlation_from_rows(
     AnnotationError
         Rows without instruction ids, several references or annotators of a model, or fewer than three
         models in both tables.
+
+    See Also
+    --------
+    win_rate_correlation : From win rates and their standard errors.
 
     Examples
     --------

@@ -48,14 +48,18 @@ def discrimination(
         alone), ``pvalue`` (one-sided permutation test: how often models in random order discriminate as
         well), ``pvalue_bh`` (Benjamini and Hochberg, over all instructions), ``separates`` (`pvalue_bh` at
         most (1 - `confidence_level`) / 2, the level of the interval's lower end: of these instructions no
-        larger share is expected to be false), ``reason`` and ``note``; the sharpest first, undefined last.
-        ``.attrs["n_separating"]`` of ``.attrs["n_tested"]`` separate.
+        larger share is expected to be false), ``reason`` and ``note``; the largest discrimination first,
+        undefined last. ``.attrs["n_separating"]`` of ``.attrs["n_tested"]`` separate.
 
     Raises
     ------
     AnnotationError
         No instruction ids, several references or annotators, fewer than four models, or no usable
         judgement.
+
+    See Also
+    --------
+    fewer_instructions : What an evaluation of another size would conclude.
 
     References
     ----------
@@ -223,6 +227,11 @@ def fewer_instructions(
     -----
     UndefinedWarning
         All models have the same win rate, so that there is no order to find again.
+
+    See Also
+    --------
+    discrimination : Which instructions separate models.
+    plan_order : Instructions needed to order models.
 
     Examples
     --------

@@ -88,6 +88,12 @@ def human_agreement(
     UndefinedWarning
         Where an agreement or its interval is not defined.
 
+    See Also
+    --------
+    compare_agreement : The difference of two judges, or of a judge and a person, with its interval.
+    agreement_by : The same by source, length difference or unanimity.
+    alternative_test : Whether a judge may replace a person.
+
     References
     ----------
     Dubois, Y. et al. (2023). AlpacaFarm, arXiv:2305.14387, for bias, variance and leave-one-out.
@@ -353,6 +359,11 @@ def compare_agreement(
     ------
     AnnotationError
         An unknown judge, or no pair with both.
+
+    See Also
+    --------
+    human_agreement : Agreement of every judge.
+    alternative_test : Whether a judge may replace a person.
 
     Examples
     --------

@@ -96,6 +96,10 @@ def agreement_by(
         no row holds), ``reason`` and ``note``, in the order of the groups. Where people are unanimous their
         own row is 1 by construction, so ``humans`` is left out by unanimity.
 
+    See Also
+    --------
+    human_agreement : Agreement over all pairs.
+
     Examples
     --------
     >>> import pandas as pd
@@ -242,6 +246,11 @@ def agreement_by_majority(
         ``n``, ``reason`` and ``note``. With different numbers of people per pair, `n` falls as m grows: the
         rows are then about different pairs.
 
+    See Also
+    --------
+    human_agreement : Agreement with the majority of all people.
+    agreement_ceiling : How well a perfect judge could agree.
+
     Examples
     --------
     >>> import pandas as pd
@@ -300,6 +309,10 @@ def confusion(table: pd.DataFrame, humans: pd.DataFrame, *, on: Sequence[str] | 
         ``annotator``, ``majority`` and ``verdict`` (``"reference"``, ``"draw"`` or ``"model"``, sides as
         in `table`), ``count`` (expected, where the majority is not unique), ``share`` (of the pairs with
         that majority), ``reason`` and ``note``.
+
+    See Also
+    --------
+    human_agreement : How often they agree.
 
     Examples
     --------

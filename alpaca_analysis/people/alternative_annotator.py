@@ -63,6 +63,10 @@ def alternative_test(
         rejected), ``advantage_probability`` (rho, the mean of rho_j) and ``passes`` (omega at least 0.5);
         ``reason`` and ``note``. ``.attrs`` holds epsilon and q.
 
+    See Also
+    --------
+    compare_agreement : The difference of a judge and one person, with its interval.
+
     References
     ----------
     Calderon, N., Reichart, R., Dror, R. (2025). The alternative annotator test for LLM-as-a-judge.

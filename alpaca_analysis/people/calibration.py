@@ -87,6 +87,10 @@ def calibrated_win_rate(
     UndefinedWarning
         A group with fewer than two labelled instructions, or whose labels are all equal.
 
+    See Also
+    --------
+    label_budget : How many labels are needed for which interval.
+
     References
     ----------
     Angelopoulos, A. N., Bates, S., Fannjiang, C., Jordan, M. I., Zrnic, T. (2023). Prediction-powered
@@ -167,7 +171,7 @@ def label_budget(
     confidence_level: float = 0.95,
     on: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Plan how many human labels buy which interval of a calibrated win rate.
+    """Plan how many human labels are needed for which interval of a calibrated win rate.
 
     From the labels at hand come the variance of one label and its correlation r with the judge, both
     clustered by instruction. With n labels among N judged pairs and the best lambda the variance is
@@ -215,6 +219,10 @@ def label_budget(
     -----
     UndefinedWarning
         A group with fewer than two labelled instructions, or whose labels are all equal.
+
+    See Also
+    --------
+    calibrated_win_rate : The estimate that the labels are for.
 
     Examples
     --------

@@ -72,6 +72,10 @@ def krippendorff_alpha(
     UndefinedWarning
         All verdicts are the same, so that chance agreement is perfect too: alpha is not defined.
 
+    See Also
+    --------
+    human_agreement : Agreement of people with the majority of the others.
+
     References
     ----------
     Krippendorff, K. (2011). Computing Krippendorff's alpha-reliability. Computed by the package
@@ -223,6 +227,11 @@ def agreement_ceiling(
         `low`), ``ci_high`` (upper bound of that of `high`), ``n`` (pairs with at least m votes),
         ``reason`` and ``note``. With m = all of them `low` is NaN and `high` is 1 but for ties: nobody is
         left to compare with.
+
+    See Also
+    --------
+    human_agreement : How often judges agree with the majority.
+    agreement_by_majority : Agreement with the majority of m people.
 
     Notes
     -----

@@ -24,7 +24,7 @@ class Votes:
     Attributes
     ----------
     items : DataFrame
-        One row a pair with at least one human vote: ``instruction_id``, ``dataset``, ``model``,
+        One row per pair with at least one human vote: ``instruction_id``, ``dataset``, ``model``,
         ``reference``, lengths and ``n``; further columns of the judges' table, where constant.
     voters : DataFrame of shape (n_items, n_voters)
         Outcome given by each human, NaN where there is none.
@@ -198,7 +198,7 @@ def _align(rows, item, first, turn, on, unvoted):
 
 
 def _columns(rows, code, size, by_count):
-    """Return one annotator's outcomes: a row a pair, a column for each time that it was judged."""
+    """Return one annotator's outcomes: one row per pair, one column for each time that it was judged."""
     known = code >= 0
     code, outcome = code[known], rows["outcome"].to_numpy()[known]
     if not by_count:
