@@ -89,6 +89,8 @@ def names_in_files(annotations) -> Iterator[Finding]:
 
 def identical(annotations) -> Iterator[Finding]:
     """Find models whose judgements are all equal, instruction by instruction, lengths included."""
+    if "instruction_id" not in annotations:
+        return
     hashes = {f.get("model"): f.get("sha256") for f in annotations.attrs.get("files", ())}
     seen: dict[object, str] = {}
     columns = [

@@ -95,6 +95,8 @@ def shifted_rows(board, annotations, second: bool) -> Iterator[Finding]:
 
 def _lacking_rows(board, annotations) -> Iterator[Finding]:
     """Compare, for every file that lacks rows, the printed value with fits by row and by instruction."""
+    if "instruction_id" not in annotations:
+        return
     ids = {str(m): rows["instruction_id"] for m, rows in annotations.groupby("model", observed=True)}
     ids = {model: given for model, given in ids.items() if given.notna().all()}
     if len(ids) < 2:

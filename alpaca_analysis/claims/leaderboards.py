@@ -101,18 +101,15 @@ def audit_leaderboard(board, *, annotations: pd.DataFrame | None = None, coeffic
     0  wrong  win_rate     75.0  60.0    error
     """
     board = _read(board)
+    files = None if annotations is None else figures_of_files(annotations)
     findings = list(numbers(board))
     board = board.assign(**{c: to_numeric(board[c]) for c in RANGES if c in board})
-    findings += [*duplicates(board), *ranges(board), *scales(board)]
-    findings += against_counts(board)
+    findings += [*duplicates(board), *ranges(board), *scales(board), *against_counts(board)]
     fitted = implied_by(board, coefficients)
-    findings += against_coefficients(board, fitted)
-    findings += shifted_rows(board, annotations, fitted is not None)
+    findings += [*against_coefficients(board, fitted), *shifted_rows(board, annotations, fitted is not None)]
     if fitted is None:
         findings += near_half(board, annotations)
-    files = None
-    if annotations is not None:
-        files = figures_of_files(annotations)
+    if files is not None:
         findings += [*against_files(board, files), *names_in_files(annotations), *identical(annotations)]
     result = pd.DataFrame(findings, columns=list(Finding._fields), dtype=object)
     order = result["severity"].map({s: i for i, s in enumerate(SEVERITIES)})

@@ -171,6 +171,16 @@ def test_files_that_lack_rows_are_named_and_unjudged_rows_are_not_gaps():
     assert two.loc[two["check"] == "shifted rows", "model"].tolist() == ["b"]
 
 
+def test_files_without_instructions_are_compared_all_the_same():
+    board = clean_board().assign(length_controlled_winrate=50.1)
+    files = files_of(["m0", "m1"]).drop(columns="instruction_id")
+    checks = set(audit_leaderboard(board, annotations=files)["check"])
+    assert "file: n_total" in checks
+    assert "shifted rows" not in checks
+    with pytest.raises(AnnotationError, match=r"the columns \['model'\]"):
+        audit_leaderboard(board, annotations=files.drop(columns="model"))
+
+
 def test_clean_rows_have_no_finding():
     assert audit_leaderboard(clean_board()).empty
     assert list(audit_leaderboard(clean_board())) == [
