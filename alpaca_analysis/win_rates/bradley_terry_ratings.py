@@ -85,6 +85,7 @@ class Ratings:
             notes = [Reason("separated", why) for why in self.separated.values()]
             lost = pd.DataFrame({"model": list(self.separated), "note": notes})
             lost["n_battles"] = lost["model"].map(self.battles)
+            out = out.astype({"note": object})  # which holds reasons, not texts
             out = pd.concat([out, lost.reindex(columns=out.columns).astype(out.dtypes)])
         return _finished(
             best_first(out.reset_index(drop=True), "rating", ["model"]),
