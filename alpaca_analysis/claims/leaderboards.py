@@ -116,6 +116,7 @@ def audit_leaderboard(board, *, annotations: pd.DataFrame | None = None, coeffic
     result = result.iloc[np.argsort(order.to_numpy(), kind="stable")].reset_index(drop=True)
     listed = set(board["model"])
     result.attrs = {
+        "method": "printed values against their own row, their files and their coefficients",
         "n_rows": len(board),
         "n_against_files": 0 if files is None else len(listed & set(files.index)),
         "n_against_coefficients": 0 if fitted is None else len(listed & set(fitted.index)),

@@ -121,16 +121,17 @@ def _over_models(values, noise, size, rng):
     The covariance of measured win rates is inverse Wishart given that of the sample; the noise is then
     subtracted, and what is left made positive definite.
     """
-    n = values.shape[1]
+    n, scale = values.shape[1], values.std(axis=1, ddof=1)
     bartlett = np.zeros((size, 2, 2))
     for k in (0, 1):
         bartlett[:, k, k] = np.sqrt(stats.chi2.ppf(rng.random(size), n - 1 - k))
     bartlett[:, 1, 0] = rng.standard_normal(size)
     # Cholesky's root is unique, so that a seed draws the same on every machine.
-    root = np.linalg.cholesky(_positive(np.cov(values)[None] * (n - 1)))[0]
+    root = np.linalg.cholesky(_positive(np.corrcoef(values)[None] * (n - 1)))[0]
     root = root @ np.swapaxes(np.linalg.inv(bartlett), 1, 2)
-    mean = values.mean(axis=1) + (root @ rng.standard_normal((size, 2, 1)))[:, :, 0] / np.sqrt(n)
-    return mean, _positive(root @ np.swapaxes(root, 1, 2) - noise)
+    mean = values.mean(axis=1) + scale * (root @ rng.standard_normal((size, 2, 1)))[:, :, 0] / np.sqrt(n)
+    both = np.outer(scale, scale)
+    return mean, both * _positive(root @ np.swapaxes(root, 1, 2) - noise / both)
 
 
 def _positive(matrices):

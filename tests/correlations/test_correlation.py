@@ -256,6 +256,14 @@ def test_coefficient_of_new_instructions_lies_within_its_interval():
     assert np.mean(held) >= 0.88
 
 
+def test_units_do_not_matter_to_what_is_measured_again(alpacafarm):
+    x, y = alpacafarm["simulated_win_rate"], alpacafarm["human_win_rate"]
+    x_se, y_se = alpacafarm["simulated_se"], alpacafarm["human_se"]
+    one = win_rate_correlation(x, y, x_se=x_se, y_se=y_se, n_resamples=499)
+    two = win_rate_correlation(x, 1e6 * y, x_se=x_se, y_se=1e6 * y_se, n_resamples=499)
+    assert_allclose([one.noise_low, one.noise_high], [two.noise_low, two.noise_high], rtol=1e-6)
+
+
 def test_win_rates_that_spread_no_more_than_their_errors_are_not_drawn_again():
     x, y = np.arange(8.0), np.array([0.0, 2, 1, 3, 5, 4, 6, 7])
     for given in ({"x_se": 5.0}, {"x_se": 0.1, "y_se": 3.0}):
