@@ -457,6 +457,10 @@ def test_a_judge_as_good_as_one_person_is_no_better_among_the_same_people():
     fair = human_agreement(judge, humans, method="t", remaining=True)
     assert_allclose(fair["agreement"], 0.68)
     assert not fair["reason"].str.contains("fewer_votes").any()
+    judge["dataset"] = "d"
+    for remaining, expected in ((False, [False, True]), (True, [False, False])):
+        grouped = agreement_by(judge, humans, by="dataset", method="t", remaining=remaining)
+        assert grouped["reason"].str.contains("fewer_votes_to_match").tolist() == expected
     found = compare_agreement(judge, humans, "judge", "humans", method="t").iloc[0]
     assert (found["difference"], found["pvalue"]) == (0, 1)
     # The error is that of the difference of the two scores, people's own part included.
