@@ -414,3 +414,12 @@ def test_reasons_of_verdicts_are_codes():
     claims["printed"] = ["87.82", "87.35", "87.35", "60.61"]
     found = aa.check_claims(claims, TABLE)
     assert found["reason"].tolist() == ["cut_off", "impossible", "impossible", "no_judgements"]
+
+
+def test_claims_do_not_depend_on_the_order_of_rows_or_on_how_they_are_counted():
+    claims = pd.DataFrame({"model": ["x7", "x70"], "reference": "ref", "printed": ["87.83", "95.57"]})
+    one = aa.check_claims(claims, TABLE)
+    pd.testing.assert_frame_equal(one, aa.check_claims(claims, TABLE.iloc[::-1]))
+    rows = TABLE.loc[TABLE.index.repeat(TABLE["n"])].assign(n=1).sample(frac=1, random_state=2)
+    single = aa.check_claims(claims, rows)
+    pd.testing.assert_frame_equal(one, single, rtol=1e-12)

@@ -540,6 +540,22 @@ def test_shifted_and_scaled_win_rates_keep_their_ranks(method):
     pd.testing.assert_frame_equal(*compared)
 
 
+@pytest.mark.parametrize("method", ["pearson", "spearman", "kendall"])
+def test_the_order_and_the_names_of_models_do_not_matter(method):
+    rng = np.random.default_rng(9)
+    names = pd.Index([f"m{k:02d}" for k in range(20)])
+    x, y, z = (pd.Series(rng.integers(1, 9, 20) / 10, index=names) for _ in range(3))
+    turned = [v.sample(frac=1, random_state=k) for k, v in enumerate((x, y, z))]
+    for function, n in ((restrict_range, 2), (compare_correlations, 3)):
+        one, two = (function(*given[:n], method=method) for given in ((x, y, z), turned))
+        pd.testing.assert_frame_equal(one, two)
+    renamed = [v.rename(index=dict(zip(names, names[::-1], strict=True))) for v in (x, y)]
+    found = [restrict_range(*given, method=method) for given in ((x, y), renamed)]
+    columns = ["keep", "n", "statistic", "ci_low", "ci_high"]
+    whole = [frame.loc[frame["keep"] == "all", columns] for frame in found]  # ties at a cut go by name
+    pd.testing.assert_frame_equal(*whole)
+
+
 def test_a_side_that_varies_by_rounding_only_is_constant():
     with pytest.warns(UndefinedWarning, match="one side is constant"):
         found = win_rate_correlation([0.1 + 0.2, 0.3, 0.3], [1, 2, 3], n_resamples=9)
