@@ -133,32 +133,13 @@ def calibrated_win_rate(
 
 
 _COLUMNS = (
-    "win_rate",
-    "standard_error",
-    "ci_low",
-    "ci_high",
-    "weight",
-    "judge_win_rate",
-    "human_win_rate",
-    "human_standard_error",
-    "n_labelled",
-    "n_judged",
-    "n_unjudged",
-    "reason",
-    "note",
-)
+    "win_rate", "standard_error", "ci_low", "ci_high", "weight", "judge_win_rate", "human_win_rate",
+    "human_standard_error", "n_labelled", "n_judged", "n_unjudged", "reason", "note",
+)  # fmt: skip
 _PLAN_COLUMNS = (
-    "n_labels",
-    "standard_error",
-    "half_width",
-    "human_standard_error",
-    "human_half_width",
-    "equivalent_labels",
-    "correlation",
-    "n_pilot",
-    "reason",
-    "note",
-)
+    "n_labels", "standard_error", "half_width", "human_standard_error", "human_half_width",
+    "equivalent_labels", "correlation", "n_pilot", "reason", "note",
+)  # fmt: skip
 
 
 def label_budget(
