@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -11,7 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from alpaca_analysis.asking.server import ServerError, ServerRefused
+from alpaca_analysis.asking.server import PromptRefused, ServerError, ServerRefused
 from alpaca_analysis.asking.store import BUSY, MINE, AnswerStore, request_key
 
 GIVE_UP_AFTER = 20  # requests in a row without a reply: the server is down, not busy
@@ -88,6 +89,7 @@ def ask_all(
     cost: Callable[[dict], float | None] = lambda answer: 0.0,
     progress: bool | None = None,
     label: str = "asked",
+    interrupt: Callable[[], None] | None = None,
 ) -> list[Answered]:
     """Ask every request, those in the store for nothing.
 
@@ -109,6 +111,8 @@ def ask_all(
         Show a bar with the time left; by default where standard error is a terminal.
     label : str
         Word on the bar.
+    interrupt : callable, optional
+        Ends all requests under way, on Ctrl-C.
 
     Returns
     -------
@@ -134,6 +138,13 @@ def ask_all(
                 bar.update()
                 if work.budget.spent:
                     bar.set_postfix_str(f"${work.budget.spent:.4f}")
+        except KeyboardInterrupt:
+            work.stopped = "interrupted"
+            if interrupt:
+                interrupt()
+            if store:
+                print(f"interrupted: {store.count()} answers are kept in {store.path}", file=sys.stderr)
+            raise
         finally:
             work.stopped = work.stopped or "interrupted"
             pool.shutdown(wait=True, cancel_futures=True)
@@ -245,7 +256,7 @@ class _Work:
         try:
             answer = self.send(request)
             paid = self.cost(answer)
-            spent = most if paid is None else paid
+            spent = most if paid is None or not 0 <= paid < math.inf else paid
             self._failed_in_a_row = 0
         except ServerRefused as refused:
             self.stopped, spent = str(refused), 0.0
@@ -261,6 +272,8 @@ class _Work:
         return Answered(answer)
 
     def _count_failure(self, error):
+        if isinstance(error, PromptRefused):
+            return  # the server is up, and the next prompt may please it
         with self._lock:
             self._failed_in_a_row += 1
             if self._failed_in_a_row >= GIVE_UP_AFTER and not self.stopped:
@@ -268,7 +281,7 @@ class _Work:
 
 
 def _bar(total, label, progress):
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     shown = sys.stderr.isatty() if progress is None else progress
     return tqdm(total=total, desc=label, unit="request", disable=not shown, file=sys.stderr)

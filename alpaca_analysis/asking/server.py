@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import random
 import threading
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from alpaca_analysis.asking.replies import charged, read_reply, reply_text, server_reason, stated_cost
+from alpaca_analysis.asking.transport import Response, Transport, TransportError
+from alpaca_analysis.foundations.secrets import address_secrets, hide, hide_in
+
+__all__ = ["PromptRefused", "Server", "ServerError", "ServerRefused", "reply_text"]
 
 OFFICIAL_ADDRESS = "https://api.openai.com/v1"
-HIDDEN = "[hidden]"
+TRIED_AGAIN = (408, 409, 425, 429)  # and 5xx
+LONGEST_PAUSE = 60.0  # seconds between two tries, whatever the server asks for
+FORBIDDEN_AT_FIRST = 3  # replies 403 before any other: no access, not one prompt's fault
 
 
 class ServerError(RuntimeError):
@@ -24,12 +34,15 @@ class ServerRefused(ServerError):
     """A reply that would be the same for every request: no access, or no such model or address."""
 
 
+class PromptRefused(ServerError):
+    """A refusal that concerns one request alone, such as a prompt that is filtered or too long."""
+
+
 class Server:
     """A client of an OpenAI-compatible server.
 
-    Transport errors, time-outs and the states 408, 409, 429 and 5xx are tried again by the ``openai``
-    package with growing pauses (a ``retry-after`` of the server is kept); a reply that is not the JSON
-    it should be is tried again here.
+    Broken connections, time-outs, the states 408, 409, 425, 429 and 5xx, and replies that are not the
+    JSON they should be are tried again with growing pauses; a ``retry-after`` of the server is kept.
 
     Parameters
     ----------
@@ -40,16 +53,24 @@ class Server:
         *Name* of the environment variable that holds the key. By default ``OPENAI_API_KEY`` for
         OpenAI's own address and none for others: a key goes only where it is told to.
     timeout : float
-        Seconds to wait for one try.
+        Seconds for one try, to the last byte of its reply.
     max_retries : int
         Tries after the first.
-    price : (float, float), optional
-        Dollars per million tokens of prompt and of completion. Without it costs are unknown.
+    price : two or three floats, optional
+        Dollars per million tokens of prompt and of completion, and of a prompt that the server has in
+        its cache. Without it costs are known only where the server states them.
+    headers : mapping, optional
+        Further headers. A value that begins with ``$`` names an environment variable, such as
+        ``{"api-key": "$AZURE_KEY"}``. Values are never shown.
+    query : mapping, optional
+        Query part of the address, such as ``{"api-version": "2024-10-21"}``; written down with the
+        settings, so no place for secrets.
 
     Raises
     ------
     ValueError
-        An address that is not http(s) or has a query part, or an environment variable that is not set.
+        An address that is not http(s) or has a query part, an impossible time-out, number of retries or
+        price, or an environment variable that is not set.
 
     Examples
     --------
@@ -64,17 +85,22 @@ class Server:
         api_key_env: str | None = None,
         timeout: float = 120.0,
         max_retries: int = 6,
-        price: tuple[float, float] | None = None,
+        price: tuple[float, ...] | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
     ):
-        given = base_url or os.environ.get("OPENAI_BASE_URL") or OFFICIAL_ADDRESS
+        given = (base_url or os.environ.get("OPENAI_BASE_URL") or OFFICIAL_ADDRESS).strip()
         self.address, self._user = _split_address(given)
+        self._address_secrets = address_secrets(given)
         if api_key_env is None and self.address == OFFICIAL_ADDRESS:
             api_key_env = "OPENAI_API_KEY"
         self.api_key_env = api_key_env
-        self.timeout = timeout
-        self.max_retries = max_retries
+        self.timeout = _check_timeout(timeout)
+        self.max_retries = _check_retries(max_retries)
         self.price = _check_price(price)
-        self._client: Any = None
+        self.headers, self.query = dict(headers or {}), dict(query or {})
+        self._transport = Transport(timeout=self.timeout)
+        self._forbidden, self._replied = 0, False
         self._lock = threading.Lock()
 
     def __repr__(self):
@@ -82,8 +108,13 @@ class Server:
 
     @property
     def settings(self) -> dict:
-        """Return what may be written down: no key, no password."""
-        return {"address": self.address, "price_per_million_tokens": self.price}
+        """Return what may be written down: no key, no password, of headers their names."""
+        settings: dict[str, Any] = {"address": self.address, "price_per_million_tokens": self.price}
+        if self.query:
+            settings["query"] = self.query
+        if self.headers:
+            settings["headers"] = sorted(self.headers)
+        return settings
 
     def send(self, path: str, body: dict) -> dict:
         """Send one request and return its reply.
@@ -103,120 +134,156 @@ class Server:
         Raises
         ------
         ServerRefused
-            States 401, 403 and 404.
+            States 401 and 404, and 403 where it is all that the server says.
+        PromptRefused
+            The server found this request wrong (400, 403, 413, 422 and the like).
         ServerError
-            Nothing usable after all retries, or the server found the request wrong.
+            Nothing usable after all retries.
         """
+        import httpx  # noqa: F401, a missing package is told before the first try
+
         start = time.monotonic()
+        wrong, headers, content = "", self._headers(), _encode(body)
         for attempt in range(self.max_retries + 1):
-            text = self._post(path, body)
-            reply, wrong = _read_reply(self._hide(text))
-            if reply is not None:
-                return {
-                    "reply": reply,
-                    "seconds": round(time.monotonic() - start, 4),
-                    "date": datetime.now(UTC).isoformat(timespec="seconds"),
-                }
-            if attempt < self.max_retries:
-                time.sleep(min(8.0, 0.25 * 2**attempt) * random.uniform(0.5, 1.0))
-        raise ServerError(f"{self.address}: {wrong}, {self.max_retries + 1} times")
-
-    def _post(self, path, body):
-        import openai
-
-        try:
-            headers: Any = {"Authorization": self._authorization() or openai.Omit()}
-            return _create(self._connect(), path, body, headers).text
-        except openai.APITimeoutError:
-            error = ServerError(f"{self.address}: no reply within {self.timeout:g} s")
-        except openai.APIStatusError as status:
-            kind = ServerRefused if status.status_code in (401, 403, 404) else ServerError
-            error = kind(f"{self.address}: state {status.status_code}, {self._shorten(status.message)}")
-        except openai.APIConnectionError as broken:
-            error = ServerError(f"{self.address}: connection failed, {self._shorten(broken.__cause__)}")
-        # Raised outside the handler: the caught errors hold the request with its headers.
-        raise error
-
-    def _connect(self):
-        import openai
-
-        with self._lock:
-            if self._client is None:
-                self._client = openai.OpenAI(
-                    base_url=self.address,
-                    api_key="unused",  # what counts is the header of each request
-                    timeout=self.timeout,
-                    max_retries=self.max_retries,
+            pause = min(8.0, 0.25 * 2**attempt) * random.uniform(0.5, 1.0)
+            try:
+                response = self._transport.request(
+                    "POST", self.address + path, headers=headers, params=self.query, content=content
                 )
-        return self._client
+            except TransportError as error:
+                wrong = str(error)
+                if wrong == "interrupted":
+                    break
+            else:
+                reply, wrong = self._read(response)
+                if reply is not None:
+                    return {
+                        "reply": reply,
+                        "seconds": round(time.monotonic() - start, 4),
+                        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+                    }
+                pause = _asked_pause(response.headers, pause)
+            if attempt < self.max_retries:
+                time.sleep(pause)
+        tries = f", {self.max_retries + 1} times" if self.max_retries and wrong != "interrupted" else ""
+        raise ServerError(f"{self.address}: {self._shorten(wrong)}{tries}")
 
-    def _secret(self):
-        if self.api_key_env is None:
-            return None
-        key = os.environ.get(self.api_key_env)
-        if not key:
-            raise ValueError(
-                f"the environment variable {self.api_key_env} is not set: it has to hold the key for "
-                f"{self.address}"
-            )
-        return key
+    def _read(self, response: Response):
+        """Return the reply, or what is wrong with it where another try may help; raise where not."""
+        state = response.state
+        if state < 300:
+            reply, wrong = read_reply(response.text)
+            if reply is not None:
+                self._replied = True
+                reply = hide_in(reply, self._secrets())
+            return reply, wrong
+        wrong = f"state {state}, {_said(response.text)}"
+        if state in TRIED_AGAIN or state >= 500:
+            return None, wrong
+        raise self._refusal(state)(f"{self.address}: {self._shorten(wrong)}")
+
+    def _refusal(self, state):
+        if state in (401, 404) or state < 400:
+            return ServerRefused
+        if state == 403:
+            with self._lock:
+                self._forbidden += 1
+                if not self._replied and self._forbidden >= FORBIDDEN_AT_FIRST:
+                    return ServerRefused
+        return PromptRefused
+
+    def _headers(self):
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        authorization = self._authorization()
+        if authorization:
+            headers["Authorization"] = authorization
+        return headers | self._further_headers()
+
+    def _further_headers(self):
+        return {
+            name: _variable(value[1:], self.address) if value.startswith("$") else value.strip()
+            for name, value in self.headers.items()
+        }
+
+    def _key(self):
+        return None if self.api_key_env is None else _variable(self.api_key_env, self.address)
 
     def _authorization(self):
-        key = self._secret()
+        key = self._key()
         if key:
             return f"Bearer {key}"
         return f"Basic {_basic(self._user)}" if self._user else None
 
-    def _hide(self, text):
-        secrets = [self._secret()]
-        if self._user:
-            secrets += [self._user.partition(":")[2], _basic(self._user)]
-        for secret in filter(None, secrets):
-            text = text.replace(secret, HIDDEN)
-        return text
+    def _secrets(self):
+        secrets = [self._key(), *self._further_headers().values(), *self._address_secrets]
+        return [*secrets, _basic(self._user)] if self._user else secrets
 
     def _shorten(self, message, limit=300):
-        text = self._hide(str(message))
+        text = hide(str(message), self._secrets())
         return text if len(text) <= limit else text[: limit - 3] + "..."
 
     def cost(self, answer: dict) -> float | None:
-        """Return the dollars one answer cost, None where price or usage are unknown."""
-        usage = answer["reply"].get("usage")
-        if self.price is None or not isinstance(usage, dict):
-            return None
-        return (
-            self.price[0] * (usage.get("prompt_tokens") or 0)
-            + self.price[1] * (usage.get("completion_tokens") or 0)
-        ) / 1e6
+        """Return the dollars one answer cost, None where price or usage are unknown or impossible."""
+        reply = answer["reply"]
+        stated = stated_cost(reply)
+        if stated is not None or self.price is None:
+            return stated
+        return charged(reply, self.price)
 
     def bound(self, body: dict) -> float:
-        """Return dollars that one request cannot exceed: a token is at least one byte of the prompt."""
+        """Return dollars that one request cannot exceed: a token is at least one byte of the prompt.
+
+        Each of ``n`` (or ``best_of``) answers may be as long as the limit says. What a server charges
+        beyond its own limit, such as hidden reasoning, is known only from its reply.
+        """
         if self.price is None:
             return 0.0
         prompt = json.dumps(body.get("messages", body.get("prompt", "")), ensure_ascii=False)
-        longest = body.get("max_completion_tokens") or body.get("max_tokens") or 0
-        return (self.price[0] * len(prompt.encode("utf-8", "surrogatepass")) + self.price[1] * longest) / 1e6
+        n_bytes = len(prompt.encode("utf-8", "surrogatepass"))
+        longest = max(_count(body, "max_completion_tokens", 0), _count(body, "max_tokens", 0))
+        answers = max(_count(body, "n", 1), _count(body, "best_of", 1))
+        return (max(self.price[0::2]) * n_bytes + self.price[1] * longest * answers) / 1e6
 
     def close(self) -> None:
-        """Close the connections."""
-        with self._lock:
-            if self._client is not None:
-                self._client.close()
-                self._client = None
+        """End all waits and close the connections."""
+        self._transport.close()
 
 
-def _create(client, path, body, headers):
-    rest = dict(body)
-    model = rest.pop("model")
-    if path == "/chat/completions":
-        messages = rest.pop("messages")
-        return client.chat.completions.with_raw_response.create(
-            model=model, messages=messages, extra_body=rest, extra_headers=headers
-        )
-    prompt = rest.pop("prompt")
-    return client.completions.with_raw_response.create(
-        model=model, prompt=prompt, extra_body=rest, extra_headers=headers
-    )
+def _count(body, name, default):
+    found = body.get(name)
+    return found if isinstance(found, (int, float)) and found > default else default
+
+
+def _encode(body):
+    return json.dumps(body, ensure_ascii=True, allow_nan=False).encode()
+
+
+def _said(text):
+    try:
+        return server_reason(json.loads(text)) or text.strip()
+    except (ValueError, RecursionError):
+        return text.strip()
+
+
+def _asked_pause(headers, pause):
+    """Return the pause the server asks for, within reason, else our own."""
+    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        try:
+            asked = float(headers[name]) * unit
+        except (KeyError, ValueError):
+            continue
+        if math.isfinite(asked) and asked >= 0:
+            return min(asked, LONGEST_PAUSE)
+    return pause
+
+
+def _variable(name, address):
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise ValueError(f"the environment variable {name} is not set: it has to hold the key for {address}")
+    if not value.isascii() or not value.isprintable():
+        raise ValueError(f"the environment variable {name}: expected one line of ASCII characters")
+    return value
 
 
 def _split_address(given):
@@ -225,43 +292,37 @@ def _split_address(given):
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"base_url: found {shown!r}, expected an address such as http://127.0.0.1:8000/v1")
     if parts.query or parts.fragment:
-        raise ValueError(f"base_url: {shown}?...: expected no query part; keys come from the environment")
+        raise ValueError(
+            f"base_url: {shown}?...: expected no query part; keys come from the environment, the rest goes "
+            "into query="
+        )
     user, at, _ = parts.netloc.rpartition("@")
-    return shown, user if at else None
+    return shown, unquote(user) if at else None
+
+
+def _check_timeout(timeout):
+    if isinstance(timeout, bool) or not 0 < timeout < math.inf:
+        raise ValueError(f"timeout: found {timeout!r}, expected seconds above 0")
+    return float(timeout)
+
+
+def _check_retries(max_retries):
+    if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
+        raise ValueError(f"max_retries: found {max_retries!r}, expected a whole number of at least 0")
+    return max_retries
 
 
 def _check_price(price):
     if price is None:
         return None
-    prompt, completion = map(float, price)
-    if not (prompt >= 0 and completion >= 0):
-        raise ValueError(f"price: found {price!r}, expected dollars per million tokens (prompt, completion)")
-    return [prompt, completion]
+    found = [float(dollars) for dollars in price]
+    if len(found) not in (2, 3) or not all(0 <= dollars < math.inf for dollars in found):
+        raise ValueError(
+            f"price: found {price!r}, expected dollars per million tokens: (prompt, completion) or (prompt, "
+            "completion, cached prompt)"
+        )
+    return found
 
 
 def _basic(user):
     return base64.b64encode(user.encode()).decode()
-
-
-def _read_reply(text):
-    try:
-        reply = json.loads(text)
-    except ValueError:
-        return None, "a reply that is not JSON"
-    choices = reply.get("choices") if isinstance(reply, dict) else None
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        return None, "a reply without choices"
-    message = choices[0].get("message", choices[0])
-    if not isinstance(message, dict):
-        return None, "a reply without a message"
-    text = message.get("content", message.get("text"))
-    if text is not None and not isinstance(text, str):
-        return None, "a message that is not text"
-    return reply, None
-
-
-def reply_text(answer: dict) -> str:
-    """Return the text of an answer, empty where the server gave none."""
-    choice = answer["reply"]["choices"][0]
-    message = choice.get("message", choice)
-    return message.get("content", message.get("text")) or ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -14,6 +15,11 @@ from typing import Any
 
 BUSY = "busy"
 MINE = "mine"
+
+
+class StoreError(OSError):
+    """Answers cannot be kept; says where, why and what to do."""
+
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, request TEXT NOT NULL, answer TEXT NOT NULL)",
@@ -64,11 +70,26 @@ class AnswerStore:
         self.lease = lease
         self._owner = uuid.uuid4().hex
         self._lock = threading.RLock()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(
-            self.path, timeout=60, isolation_level=None, check_same_thread=False
-        )
-        self._prepare()
+        with self._telling():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # Prompts and answers are for their user alone; SQLite gives its other files the same rights.
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+            self._connection = sqlite3.connect(
+                self.path, timeout=60, isolation_level=None, check_same_thread=False
+            )
+            self._prepare()
+
+    @contextmanager
+    def _telling(self):
+        """Name the file and what to do where it cannot be written."""
+        try:
+            yield
+        except (OSError, sqlite3.OperationalError, sqlite3.DatabaseError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise StoreError(
+                f"{self.path}: answers cannot be kept there ({reason}). Make room or take another file by "
+                "cache=; all answers so far are kept"
+            ) from error
 
     def _prepare(self):
         for attempt in range(50):
@@ -80,19 +101,21 @@ class AnswerStore:
                 if attempt == 49:
                     raise
                 time.sleep(0.05)
-        self._connection.execute("PRAGMA synchronous=FULL")
+        # In write-ahead mode a killed process loses nothing; only a power cut can take the last answers.
+        self._connection.execute("PRAGMA synchronous=NORMAL")
         with self._transaction() as sql:
             for statement in _SCHEMA:
                 sql.execute(statement)
 
     @contextmanager
     def _transaction(self):
-        with self._lock:
+        with self._lock, self._telling():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # a full disk has ended it already
+                    self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
 

@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from alpaca_analysis.foundations.secrets import without_user
+
 MIRROR = "ALPACA_ANALYSIS_DATA"
 CACHE = "ALPACA_ANALYSIS_CACHE"
 URL = "ALPACA_ANALYSIS_URL"
@@ -94,7 +96,7 @@ def _base(url):
     base = url or os.environ.get(URL)
     if base and not base.startswith(("http://", "https://")):
         raise DataUnavailableError(
-            f"{URL} or url: found {base!r}, expected an address that starts with https://"
+            f"{URL} or url: found {without_user(base)!r}, expected an address that starts with https://"
         )
     return base
 
@@ -154,7 +156,7 @@ def _download(path, address, row, folder, bar):
     import requests
 
     pooch.get_logger().setLevel("WARNING")  # the bar reports; a line per file would bury it
-    target = folder / path
+    target, shown = folder / path, without_user(address)
     expected = _expected_hash(target, row)
     keeper = pooch.create(
         path=folder, base_url="", registry={path: expected and f"sha256:{expected}"}, urls={path: address}
@@ -163,7 +165,7 @@ def _download(path, address, row, folder, bar):
     def downloader(url, file, _):
         _with_retries(url, file, row, bar)
         if expected is None:
-            _check_shape(file, address)
+            _check_shape(file, shown)
         os.chmod(file, 0o644)  # temporary files are private; a cache may be shared
 
     try:
@@ -174,21 +176,25 @@ def _download(path, address, row, folder, bar):
     except DataUnavailableError:
         raise
     except requests.HTTPError as error:
-        raise DataUnavailableError(_refused(path, address, _code(error))) from error
+        broken = DataUnavailableError(_refused(path, shown, _code(error)))
     except requests.RequestException as error:
         reason = "there is no connection to it" if _unreachable(error) else "the connection broke off"
-        raise DataUnavailableError(f"{path}: asked {address}, but {reason}. {advice()}") from error
+        broken = DataUnavailableError(f"{path}: asked {shown}, but {reason}. {advice()}")
     except _Truncated as error:
         raise DataUnavailableError(
             f"{path}: {error}, {ATTEMPTS} times. Nothing was kept. {advice()}"
         ) from error
     except ValueError as error:  # pooch: the hash differs
-        raise DataUnavailableError(_altered(path, address, row, target)) from error
+        raise DataUnavailableError(_altered(path, shown, row, target)) from error
     except OSError as error:
         raise DataUnavailableError(
             f"{path}: the cache {folder} cannot be written ({error.strerror or error}). Set {CACHE} to a "
             f"folder that can, or {MIRROR} to one that holds the files as sources.registry() lists them."
         ) from error
+    else:
+        return
+    # Raised outside the handlers: the errors of requests hold the address with its password.
+    raise broken
 
 
 def _with_retries(url, file, row, bar):
@@ -217,7 +223,7 @@ def _stream(url, file, row, bar):
             received += len(piece)
             bar.update(len(piece))
     if not pd.isna(row["bytes"]) and received < row["bytes"]:
-        raise _Truncated(f"{url} sent {received:,} of {row['bytes']:,} bytes")
+        raise _Truncated(f"{without_user(url)} sent {received:,} of {row['bytes']:,} bytes")
 
 
 def _code(error):
