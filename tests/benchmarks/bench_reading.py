@@ -32,7 +32,7 @@ def benchmarks():
         ours=lambda: aa.read_annotations(files),
         peers={"pandas.read_json and lengths": with_pandas},
         check=check,
-        target=2.5,
+        target=3.0,
         rounds=5,
         notes="ours also checks every row, hashes instructions and files",
         limit=("json_bytes_per_second", sum(f.stat().st_size for f in files)),

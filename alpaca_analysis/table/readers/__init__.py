@@ -107,6 +107,7 @@ def _read(sources, format, texts):
         else:
             reader = {"alpaca_eval": alpaca_eval, "arena": arena, "llmbar": llmbar}[kind]
             rows.append(reader.to_rows(columns, texts=texts))
+        del columns  # before the next file is parsed: the same memory serves again
     if pandalm_parts:
         rows += pandalm.to_rows(pandalm_parts, texts=texts)
     if tables and rows:

@@ -138,7 +138,7 @@ def _apply_folder(said, columns):
         kinds = set(inside) if isinstance(inside, list) else {inside}
         named[column] = folder
         if other := sorted(kinds - {folder, None}):
-            extra[f"{column}_in_file"] = inside if isinstance(inside, list) else [inside] * len(columns)
+            extra[f"{column}_in_file"] = inside
             place = {"file": columns.source, "column": column, "folder": folder}
             found.append({**place, "in_file": ", ".join(other)})
     return named, extra, found
@@ -167,7 +167,7 @@ def outcomes(preferences: list, source) -> np.ndarray:
         row = int(np.flatnonzero(bad)[0])
         expected = "0, 1, 1.5, 2 or null, or a weighted preference in [1, 2]"
         raise AnnotationError(expected, source=source, row=row, column="preference", found=preferences[row])
-    weighted = known & ~np.isin(values, VERDICTS)
+    weighted = known & ~np.logical_or.reduce([values == verdict for verdict in VERDICTS])
     if weighted.any() and (values == 0).any():
         row, other = int(np.flatnonzero(values == 0)[0]), int(np.flatnonzero(weighted)[0])
         raise AnnotationError(

@@ -1,7 +1,7 @@
 """Files to bytes to columns: JSON, JSON Lines, CSV, Parquet, gzip of any, with errors that name the place.
 
-Limits, so that a small file cannot fill the memory: compressed data may grow to `MAX_EXPANSION` times
-its size (anything up to `ALWAYS_EXPANDED` bytes is fine), and no file may hold more than `MAX_BYTES`.
+Limits, so that a small file cannot fill the memory: gzip and Parquet may grow to `MAX_EXPANSION` times
+their size (anything up to `ALWAYS_EXPANDED` bytes is fine), and no file may hold more than `MAX_BYTES`.
 Published annotation files shrink to about a quarter.
 """
 
@@ -23,6 +23,7 @@ from pathlib import Path
 import orjson
 
 from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
+from alpaca_analysis.table.readers.parquet import read_parquet
 
 MAX_EXPANSION = 100
 ALWAYS_EXPANDED = 64 * 2**20
@@ -46,8 +47,8 @@ class Columns:
         Where it lies, if it is a file.
     names : dict
         The fields that occur in any record, in order of appearance.
-    sha256 : str or None
-        Hash of the bytes on disk.
+    sha256 : callable or None
+        Gives the hash of the bytes on disk; it may wait until they are hashed.
     """
 
     def __init__(self, source, *, records=None, columns=None, path=None, sha256=None):
@@ -59,9 +60,17 @@ class Columns:
                 raise AnnotationError(
                     "a record (object)", source=source, row=row, found=type(records[row]).__name__
                 )
-            self.names = dict.fromkeys(chain.from_iterable(dict.fromkeys(map(tuple, records))))
+            fields = list(records[0]) if records else []
+            if fields and all(map(fields.__eq__, map(list, records))):  # the same fields in the same order
+                values = zip(*map(dict.values, records), strict=True)
+                self._columns = dict(zip(fields, map(list, values), strict=True))
+                self._records = None
+                self.names = dict.fromkeys(fields)
+            else:
+                self.names = dict.fromkeys(chain.from_iterable(dict.fromkeys(map(tuple, records))))
         else:
             self.names = dict.fromkeys(columns)
+        self._lists = {}
         if not len(self):
             raise AnnotationError("at least one record, found none", source=source)
 
@@ -77,7 +86,7 @@ class Columns:
             found = Verbatim("the columns " + ", ".join(map(str, self.names)))
             raise AnnotationError(f"a column {name!r}", source=self.source, found=found)
         if self._columns is not None:
-            return self._columns[name]
+            return self._listed(name)
         try:
             return list(map(itemgetter(name), self._records))
         except KeyError:
@@ -90,11 +99,30 @@ class Columns:
         if name not in self.names:
             return None
         if self._columns is not None:
-            return self._columns[name]
+            return self._listed(name)
         try:
             return list(map(itemgetter(name), self._records))
         except KeyError:
             return [record.get(name) for record in self._records]
+
+    def arrow(self, name: str):
+        """Return a field as the Arrow array that it came as, or None."""
+        values = None if self._columns is None else self._columns.get(name)
+        return None if values is None or isinstance(values, list) else values
+
+    def _listed(self, name):
+        values = self._columns[name]
+        if isinstance(values, list):
+            return values
+        if name not in self._lists:
+            import pyarrow as pa
+
+            try:
+                self._lists[name] = _to_list(values)
+            except (pa.ArrowException, ValueError, OverflowError) as error:  # no UTF-8, no date that there is
+                expected = f"values that can be read ({error})"
+                raise AnnotationError(expected, source=self.source, column=name) from None
+        return self._lists[name]
 
     def texts(self, name: str) -> list[str]:
         """Return a field of texts, or raise naming the first value that is not text."""
@@ -105,20 +133,46 @@ class Columns:
         return values
 
 
+def from_arrow(table, source) -> dict:
+    """Return the columns of an Arrow table by name, as Arrow arrays."""
+    names = table.column_names
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise AnnotationError("each column once", source=source, found=Verbatim(f"column {twice!r} twice"))
+    return dict(zip(names, table.columns, strict=True))
+
+
+def _to_list(array):
+    """Return the values of an Arrow array, those of texts and of numbers without gaps by way of NumPy."""
+    import pyarrow as pa
+
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        array, kind = array.cast(kind.value_type), kind.value_type
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    if not is_text and not (is_number and not array.null_count):
+        return array.to_pylist()
+    chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
+    return [value for chunk in chunks for value in chunk.to_numpy(zero_copy_only=False).tolist()]
+
+
 def read_all(paths: Sequence[Path]) -> Iterator[Columns]:
-    """Yield the columns of each file; while one is parsed, the next is loaded and hashed."""
+    """Yield the columns of each file; hashes are computed beside, while files are parsed and used."""
     with ThreadPoolExecutor(max_workers=1) as pool:
-        loading = pool.submit(_load, paths[0])
-        for path, after in zip(paths, [*paths[1:], None], strict=True):
-            loaded = loading.result()
-            if after is not None:
-                loading = pool.submit(_load, after)
-            yield _parse(path, *loaded)
+        hashing, waiting = None, 0
+        for path in paths:
+            data = _load(path)
+            if hashing is not None and waiting + len(data) > ALWAYS_EXPANDED:
+                hashing.exception()  # files wait in memory until they are hashed
+                waiting = 0
+            hashing, waiting = pool.submit(_sha256, data), waiting + len(data)
+            yield _parse(path, data, hashing.result)
 
 
 def read_columns(path: Path) -> Columns:
     """Read one file into columns; what it holds is told by its content first, then by its suffix."""
-    return _parse(path, *_load(path))
+    return next(read_all([path]))
 
 
 def _load(path):
@@ -126,10 +180,13 @@ def _load(path):
         found = Verbatim(f"{path.stat().st_size:,} bytes")
         raise AnnotationError(f"at most {MAX_BYTES:,} bytes in one file", source=path, found=found)
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:  # reading, unlike opening, does not say which file
         raise OSError(error.errno, error.strerror, str(path)) from None
-    return data, hashlib.sha256(data).hexdigest()
+
+
+def _sha256(data):
+    return hashlib.sha256(data).hexdigest()
 
 
 def _parse(path, data, sha256):
@@ -137,7 +194,8 @@ def _parse(path, data, sha256):
         data = _gunzip(data, path)
     about = {"path": path, "sha256": sha256}
     if data[:4] == b"PAR1":
-        return Columns(path, columns=_parquet(data, path), **about)
+        table = read_parquet(data, path, limit=_limit(data))
+        return Columns(path, columns=from_arrow(table, path), **about)
     if not data.strip():
         raise AnnotationError("records, found an empty file", source=path)
     suffix = os.path.splitext(path.name.removesuffix(".gz"))[1].lower()
@@ -146,8 +204,13 @@ def _parse(path, data, sha256):
     return Columns(path, records=_json_records(data, path, lines=suffix in (".jsonl", ".ndjson")), **about)
 
 
+def _limit(data):
+    """Return the most bytes that a file's contents may take."""
+    return max(ALWAYS_EXPANDED, min(MAX_BYTES, MAX_EXPANSION * len(data)))
+
+
 def _gunzip(data, path):
-    limit = max(ALWAYS_EXPANDED, min(MAX_BYTES, MAX_EXPANSION * len(data)))
+    limit = _limit(data)
     parts, size, rest = [], 0, data
     while rest:  # a file may be several gzip members in a row
         member = zlib.decompressobj(wbits=31)
@@ -167,23 +230,6 @@ def _gunzip(data, path):
             raise AnnotationError("a whole gzip file, found it cut off", source=path)
         rest = member.unused_data.lstrip(b"\0")
     return b"".join(parts)
-
-
-def _parquet(data, path):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(io.BytesIO(data))
-        groups = range(file.metadata.num_row_groups)
-        size = sum(file.metadata.row_group(i).total_byte_size for i in groups)
-        if size > max(ALWAYS_EXPANDED, min(MAX_BYTES, MAX_EXPANSION * len(data))):
-            found = Verbatim(f"{size:,} bytes in {len(data):,}")
-            expected = f"Parquet data of at most {MAX_EXPANSION} times its size"
-            raise AnnotationError(expected, source=path, found=found)
-        return file.read().to_pydict()
-    except (pa.ArrowException, OSError) as error:
-        raise AnnotationError(f"a whole Parquet file ({error})", source=path) from None
 
 
 def _text(data, path):
@@ -279,13 +325,13 @@ def from_object(source) -> Columns | None:
     name = type(source).__name__
     if isinstance(source, list) and source and isinstance(source[0], dict):
         return Columns("records", records=source)
-    if hasattr(source, "column_names") and hasattr(source, "to_dict"):  # datasets.Dataset
-        return Columns(name, columns=source.to_dict())
+    if hasattr(source, "column_names") and hasattr(source, "with_format"):  # datasets.Dataset
+        return Columns(name, columns=from_arrow(source.with_format("arrow")[:], name))
     if hasattr(source, "__arrow_c_stream__"):  # Polars, Arrow, DuckDB
         import pyarrow as pa
 
         try:
-            return Columns(name, columns=pa.table(source).to_pydict())
+            return Columns(name, columns=from_arrow(pa.table(source), name))
         except pa.ArrowInvalid:  # one column without a name, such as a Series
             return None
     return None

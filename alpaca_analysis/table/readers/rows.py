@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -33,13 +33,13 @@ class Rows:
     outcome, length_model, length_reference : ndarray
         One float a row.
     extra : dict of str to sequence
-        Further columns.
+        Further columns; one text stands for all rows.
     record : ndarray of int, optional
         The record each row comes from, where that is not the row's own number.
     disagreements : list of dict
         Where folder names and contents differ.
-    sha256 : str, optional
-        Hash of the file.
+    sha256 : callable, optional
+        Gives the hash of the file.
     n_not_text : int, optional
         Outputs that are not text, where that is not the number of missing lengths.
     """
@@ -53,7 +53,7 @@ class Rows:
     extra: dict = field(default_factory=dict)
     record: np.ndarray | None = None
     disagreements: list = field(default_factory=list)
-    sha256: str | None = None
+    sha256: Callable[[], str] | None = None
     n_not_text: int | None = None
 
     def __len__(self):
@@ -65,6 +65,8 @@ def names(columns, name: str, *, required=False) -> str | list | None:
     if not required and name not in columns:
         return None
     values = columns.require(name) if required else columns.get(name)
+    if type(values[0]) is str and values.count(values[0]) == len(values):
+        return values[0]
     kinds = set(map(type, values))
     if kinds != {str}:
         for row, value in enumerate(values):
@@ -83,8 +85,10 @@ def _missing(value):
 
 def lengths(texts: Sequence) -> np.ndarray:
     """Return the number of characters of each text, NaN for what is not text."""
-    if set(map(type, texts)) == {str}:
-        return np.fromiter(map(len, texts), dtype=float, count=len(texts))
+    try:
+        return np.fromiter(map(str.__len__, texts), dtype=float, count=len(texts))
+    except TypeError:
+        pass
     return np.array([len(t) if isinstance(t, str) else np.nan for t in texts])
 
 
@@ -205,7 +209,7 @@ def join(parts: Sequence[Rows]) -> pd.DataFrame:
     """
     sizes = [len(part) for part in parts]
     try:
-        data: dict = {"instruction_id": pd.array([i for part in parts for i in part.ids], dtype="string")}
+        data: dict = {"instruction_id": _ids(parts)}
         data |= {name: _category([part.names.get(name) for part in parts], sizes) for name in NAMES}
     except UnicodeEncodeError:
         for part in parts:
@@ -231,6 +235,13 @@ def join(parts: Sequence[Rows]) -> pd.DataFrame:
     return table
 
 
+def _ids(parts):
+    import pyarrow as pa
+
+    # pandas would look at every id twice more
+    return pd.array(pa.array([i for part in parts for i in part.ids], pa.large_string()), dtype="string")
+
+
 def _not_text(part):
     if part.n_not_text is not None:
         return part.n_not_text
@@ -245,7 +256,8 @@ def _about(part):
         for name, value in part.names.items()
         if name != "dataset"
     }
-    return {"file": part.source, "sha256": part.sha256, **listed, "n_rows": len(part)}
+    sha256 = part.sha256() if part.sha256 else None
+    return {"file": part.source, "sha256": sha256, **listed, "n_rows": len(part)}
 
 
 def _category(values, sizes):
@@ -267,8 +279,12 @@ def _category(values, sizes):
 
 def _extra(values, sizes):
     """Concatenate a further column: whole numbers stay so where no source lacks them."""
+    if all(value is None or isinstance(value, str) for value in values):
+        return pd.Series([np.nan if value is None else value for value in values]).repeat(sizes).array
     parts = [
-        np.full(size, np.nan) if value is None else _array(value)
+        np.full(size, np.nan if value is None else value)
+        if value is None or isinstance(value, str)
+        else _array(value)
         for value, size in zip(values, sizes, strict=True)
     ]
     if {part.dtype.kind for part in parts} <= set("fiu"):

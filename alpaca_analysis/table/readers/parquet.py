@@ -1,0 +1,129 @@
+"""Parquet files to Arrow tables, never larger in memory than their size allows.
+
+A dictionary holds a value once that a million rows may name, so that a file of 4 kB can come to
+gigabytes. Sizes are therefore counted before values are written out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
+
+WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 8, "FLOAT": 4, "DOUBLE": 8}
+DICTIONARIES = {"PLAIN_DICTIONARY", "RLE_DICTIONARY"}
+PREFIXES = "DELTA_BYTE_ARRAY"  # a value says how much of the one before it repeats
+AT_A_TIME = 2**29  # texts of one Arrow array hold less than 2**31 bytes
+
+
+def read_parquet(data: bytes, path: Path, *, limit: int):
+    """Return the Arrow table in a Parquet file.
+
+    Parameters
+    ----------
+    data : bytes
+        The file.
+    path : Path
+        How messages name it.
+    limit : int
+        The most bytes that its values may take in memory.
+
+    Returns
+    -------
+    pyarrow.Table
+
+    Raises
+    ------
+    AnnotationError
+        No whole Parquet file, or values of more than `limit` bytes.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        least, named, prefixed = _sizes(file.metadata, limit)
+        if least > limit:
+            raise _too_large(least, data, path, limit)
+        if prefixed:
+            return _in_batches(file, prefixed, data, path, limit)
+        if not named:
+            return file.read()
+        encoded = pq.ParquetFile(pa.BufferReader(data), read_dictionary=named).read()
+        size = sum(_written_out(column) for column in encoded.columns)
+        if size > limit:
+            raise _too_large(size, data, path, limit)
+        return _write_out(encoded, file.schema_arrow, size)
+    except (pa.ArrowException, OSError) as error:
+        raise AnnotationError(f"a whole Parquet file ({error})", source=path) from None
+
+
+def _sizes(metadata, limit):
+    """Return the least size in memory, and the columns of texts whose size is not known from the metadata.
+
+    These are told apart by how they repeat values: the paths of columns with dictionaries, and the
+    largest number of bytes that one value of a column with shared prefixes may have (0 without any).
+    """
+    least, named, prefixed = 0, [], 0
+    for index in range(metadata.num_columns):
+        described = metadata.schema.column(index)
+        groups = [metadata.row_group(i).column(index) for i in range(metadata.num_row_groups)]
+        if described.physical_type != "BYTE_ARRAY":
+            width = WIDTHS.get(described.physical_type) or described.length
+            least += width * sum(group.num_values for group in groups)
+            continue
+        least += sum(group.total_uncompressed_size for group in groups)
+        for group in groups:
+            if group.num_values * group.total_uncompressed_size <= limit:
+                continue
+            if PREFIXES in group.encodings:
+                prefixed = max(prefixed, group.total_uncompressed_size)
+            elif DICTIONARIES & set(group.encodings) and described.path not in named:
+                named.append(described.path)
+    return least, named, prefixed
+
+
+def _in_batches(file, largest, data, path, limit):
+    import pyarrow as pa
+
+    batches, size = [], 0
+    for batch in file.iter_batches(batch_size=max(1, min(2**16, limit // largest))):
+        size += batch.nbytes
+        if size > limit:
+            raise _too_large(size, data, path, limit)
+        batches.append(batch)
+    return pa.Table.from_batches(batches, schema=file.schema_arrow)
+
+
+def _written_out(array):
+    """Return the bytes that an array takes when its dictionaries are written out."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if isinstance(array, pa.ChunkedArray):
+        return sum(map(_written_out, array.chunks))
+    if pa.types.is_dictionary(array.type):
+        sizes = pc.binary_length(array.dictionary).cast(pa.int64()).take(array.indices)
+        return (pc.sum(sizes).as_py() or 0) + 4 * len(array)
+    if pa.types.is_struct(array.type):
+        return sum(map(_written_out, array.flatten()))
+    if hasattr(array, "flatten") and hasattr(array, "offsets"):  # lists and maps
+        return _written_out(array.flatten()) + 4 * len(array)
+    return array.nbytes
+
+
+def _write_out(encoded, schema, size):
+    import pyarrow as pa
+
+    rows = max(1, encoded.num_rows // (size // AT_A_TIME + 1))
+    starts = range(0, max(1, encoded.num_rows), rows)
+    return pa.concat_tables([encoded.slice(start, rows).cast(schema) for start in starts])
+
+
+def _too_large(size, data, path, limit):
+    return AnnotationError(
+        f"Parquet data that take at most {limit:,} bytes in memory; keep only the columns needed, or split "
+        "the file, if it is genuine",
+        source=path,
+        found=Verbatim(f"{size:,} bytes in a file of {len(data):,}"),
+    )
