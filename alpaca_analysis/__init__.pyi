@@ -101,6 +101,7 @@ from .judging.judges import RandomJudge as RandomJudge
 # Show and export
 from . import figures as figures
 from .present.tables import show as show
+from .present.data_sets import to_dataset as to_dataset
 from .present.tables import to_csv as to_csv
 from .present.tables import to_latex as to_latex
 from .present.tables import to_leaderboard as to_leaderboard
@@ -109,7 +110,7 @@ from .present.tables import to_markdown as to_markdown
 # Errors and warnings
 from .foundations.errors import AnnotationError as AnnotationError
 from .generating.conversation import ConversationError as ConversationError
-from .sources.downloads import DataUnavailableError as DataUnavailableError
+from .foundations.errors import DataUnavailableError as DataUnavailableError
 from .generating.run import GenerateWarning as GenerateWarning
 from .judging.run import JudgeWarning as JudgeWarning
 from .asking.server import ServerError as ServerError

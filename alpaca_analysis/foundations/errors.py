@@ -31,6 +31,10 @@ class AnnotationError(ValueError):
         super().__init__(f"{', '.join(place)}: {said}")
 
 
+class DataUnavailableError(OSError):
+    """Data that is neither bundled, mirrored nor cached, and could not be downloaded; says what to do."""
+
+
 class Verbatim(str):
     """A text that goes into a message as it is."""
 

@@ -12,7 +12,8 @@ import pandas as pd
 
 from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.judging.designs import Shown
-from alpaca_analysis.table.readers.files import Columns, from_object, read_columns
+from alpaca_analysis.table.readers.files import Columns, read_columns
+from alpaca_analysis.table.readers.objects import from_object
 
 ORDERS = ("random", "both", "model_first", "reference_first")
 ON_MISSING = ("report", "ignore", "raise")

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from alpaca_analysis.foundations.errors import DataUnavailableError
 from alpaca_analysis.sources.downloads import (
     CACHE,
     MIRROR,
-    DataUnavailableError,
     advice,
     download_files,
     inside,
@@ -75,10 +75,12 @@ def catalog() -> pd.DataFrame:
     -------
     DataFrame
         ``name``; ``what`` it is; ``kind`` (figures: published or derived numbers; counts: judgements
-        without their instructions; rows: judgements); ``files`` (bundled file, or pattern of
-        published files); ``n_files``; ``licence``; ``bytes`` (missing where unknown); ``available``
-        (bundled; mirror: in the folder named by ALPACA_ANALYSIS_DATA; cached: downloaded before;
-        download: from its publisher when loaded).
+        without their instructions; rows: judgements; hub: judgements that a data set of the Hugging
+        Face hub holds); ``files`` (bundled file, pattern of published files, or name on the hub at a
+        fixed revision, which `read_annotations` takes too); ``n_files``; ``licence``; ``bytes`` (missing
+        where unknown); ``available`` (bundled; mirror: in the folder named by ALPACA_ANALYSIS_DATA;
+        cached: downloaded before; download: from its publisher when loaded; hub: by `datasets`, from
+        its cache or when loaded).
 
     Examples
     --------
@@ -87,19 +89,20 @@ def catalog() -> pd.DataFrame:
     """
     rows = []
     for name, entry in _catalog().iterrows():
-        bundled = entry["kind"] != "rows"
-        paths = [] if bundled else _paths(str(name))
-        if bundled:
-            size: float = inside(data_folder(), entry["files"]).stat().st_size
-        else:
-            size = _registry()["bytes"][paths].sum(skipna=False)
+        size: float | None = None
+        n_files = 1
+        if entry["kind"] == "rows":
+            paths = _paths(str(name))
+            size, n_files = _registry()["bytes"][paths].sum(skipna=False), len(paths)
+        elif entry["kind"] != "hub":
+            size = inside(data_folder(), entry["files"]).stat().st_size
         rows.append(
             {
                 "name": name,
                 "what": entry["what"],
                 "kind": entry["kind"],
                 "files": entry["files"],
-                "n_files": 1 if bundled else len(paths),
+                "n_files": n_files,
                 "licence": entry["licence"],
                 "bytes": size,
                 "available": available(str(name)),
@@ -119,7 +122,8 @@ def available(name: str) -> str:
     Returns
     -------
     str
-        The farthest place any of the files comes from: "download" if one has to be downloaded.
+        The farthest place any of the files comes from: "download" if one has to be downloaded; "hub"
+        for what `datasets` reads.
 
     Examples
     --------
@@ -127,7 +131,7 @@ def available(name: str) -> str:
     'bundled'
     """
     if name in _catalog().index and _catalog().loc[name, "kind"] != "rows":
-        return "bundled"
+        return "hub" if _catalog().loc[name, "kind"] == "hub" else "bundled"
     found = {_where(path)[0] for path in _paths(name)}
     return next(place for place in ("download", "cached", "mirror") if place in found)
 
@@ -165,7 +169,10 @@ def load(name: str, *, download: bool = True) -> pd.DataFrame:
     """
     _known(name)
     entry = _catalog().loc[name]
-    frame = _load_rows(name, entry, download) if entry["kind"] == "rows" else _load_bundled(entry)
+    if entry["kind"] == "hub":
+        frame = _load_hub(entry, download)
+    else:
+        frame = _load_rows(name, entry, download) if entry["kind"] == "rows" else _load_bundled(entry)
     frame.attrs |= {"name": name, "licence": entry["licence"]}
     return frame
 
@@ -179,6 +186,17 @@ def _load_bundled(entry):
     frame = frame.assign(**{column: frame[column].astype(object).fillna("") for column in said})
     is_table = entry["kind"] == "counts" and "outcome" in frame
     return check(frame, source=path.name) if is_table else frame
+
+
+def _load_hub(entry, download):
+    from alpaca_analysis.table.readers import read_annotations
+    from alpaca_analysis.table.readers.hub import is_cached
+
+    if not download and not is_cached(entry["files"]):
+        raise DataUnavailableError(
+            f"{entry['files']} is not in the cache of datasets, and downloading was not asked for."
+        )
+    return read_annotations(entry["files"])
 
 
 def _load_rows(name, entry, download):
@@ -229,6 +247,8 @@ def fetch(name: str, *, download: bool = True, progress: bool = True, url: str |
     >>> fetch("models")[0].name
     'models.csv'
     """
+    if name in _catalog().index and _catalog().loc[name, "kind"] == "hub":
+        raise ValueError(f"name: {name!r} is a data set of the hub, not files; load({name!r}) reads it")
     if name in _catalog().index and _catalog().loc[name, "kind"] != "rows":
         return [inside(data_folder(), str(_catalog().loc[name, "files"]))]
     paths = _paths(name)

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from alpaca_analysis.foundations.errors import DataUnavailableError
 from alpaca_analysis.foundations.secrets import without_user
 
 MIRROR = "ALPACA_ANALYSIS_DATA"
@@ -24,10 +25,6 @@ ATTEMPTS = 3
 PAUSE = 0.5  # seconds before the second attempt, doubled before the third
 TIMEOUT = (5, 30)  # seconds to connect, and between two pieces of the body
 PASSING = {429, 500, 502, 503, 504}
-
-
-class DataUnavailableError(OSError):
-    """Data that is neither bundled, mirrored nor cached, and could not be downloaded; says what to do."""
 
 
 def advice() -> str:

@@ -147,8 +147,9 @@ def _ids(table, source):
 
 
 def _category(table, column, source):
+    none = pd.Categorical.from_codes(np.full(len(table), -1), categories=pd.Index([], dtype="str"))
     if column not in table:
-        return pd.Categorical([None] * len(table))
+        return none
     values = table[column]
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.cat.remove_unused_categories()
@@ -160,7 +161,7 @@ def _category(table, column, source):
     if column != "model":  # the others may be unknown
         strange &= values.notna()
     refuse(strange, "a name (text)", values, column=column, source=source)
-    return pd.Categorical(values)
+    return none if values.isna().all() else pd.Categorical(values)
 
 
 def _outcomes(values, source):

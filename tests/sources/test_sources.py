@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -14,7 +15,7 @@ import pytest
 import alpaca_analysis as aa
 from alpaca_analysis.sources import catalogue as sources
 
-BUNDLED = aa.catalog().query("kind != 'rows'")["name"].tolist()
+BUNDLED = aa.catalog().query("kind in ('figures', 'counts')")["name"].tolist()
 PUBLISHED = [name for name in BUNDLED if name.endswith("leaderboard") or "_leaderboard_" in name]
 
 
@@ -32,8 +33,8 @@ def test_catalogue_says_what_there_is():
     expected = ["name", "what", "kind", "files", "n_files", "licence", "bytes", "available"]
     assert catalog.columns.tolist() == expected
     assert catalog["name"].is_unique
-    assert set(catalog["kind"]) <= {"figures", "counts", "rows"}
-    assert (catalog.loc[catalog["kind"] != "rows", "available"] == "bundled").all()
+    assert set(catalog["kind"]) <= {"figures", "counts", "rows", "hub"}
+    assert (catalog.loc[catalog["kind"].isin(["figures", "counts"]), "available"] == "bundled").all()
     assert not catalog[["what", "licence", "files"]].eq("").any().any()
 
 
@@ -294,3 +295,19 @@ def test_wheel_installed_elsewhere_finds_its_data(tmp_path):
     folder, counts = done.stdout.splitlines()
     assert Path(folder) == tmp_path / "site" / "alpaca_analysis" / "data"
     assert counts == "102 112"
+
+
+@pytest.mark.parametrize("name", aa.catalog().query("kind == 'hub'")["name"].tolist())
+def test_names_on_the_hub_are_pinned_and_say_at_once_that_there_is_no_hub(name, monkeypatch, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    row = aa.catalog().set_index("name").loc[name]
+    assert re.fullmatch(r"hf:[\w-]+/[\w-]+@[0-9a-f]{40}:\w+", row["files"])
+    assert row["available"] == "hub"
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    with pytest.raises(aa.DataUnavailableError, match="HF_HUB_OFFLINE is set"):
+        aa.load(name)
+    with pytest.raises(aa.DataUnavailableError, match="not in the cache of datasets, and downloading"):
+        aa.load(name, download=False)
+    with pytest.raises(ValueError, match="a data set of the hub, not files"):
+        sources.fetch(name)

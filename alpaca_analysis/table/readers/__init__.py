@@ -8,23 +8,29 @@ from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.table.checks import check, columns_once
 from alpaca_analysis.table.groups import require_judged
 from alpaca_analysis.table.readers import alpaca_eval, arena, llmbar, pandalm
-from alpaca_analysis.table.readers.files import Columns, from_object, read_all
-from alpaca_analysis.table.readers.paths import find_files
-from alpaca_analysis.table.readers.rows import frame, join
+from alpaca_analysis.table.readers.files import Columns
+from alpaca_analysis.table.readers.hub import read_sources
+from alpaca_analysis.table.readers.rows import Provenance, frame, join
 
 FORMATS = ("auto", "alpaca_eval", "arena", "pandalm", "llmbar", "table")
 
 
-def read_annotations(source, *, format: str = "auto", texts: bool = False) -> pd.DataFrame:
+def read_annotations(
+    source, *, format: str = "auto", texts: bool = False, split: str | None = None
+) -> pd.DataFrame:
     """Read judgements into the table.
 
     Parameters
     ----------
-    source : path, glob, list of paths, DataFrame or Dataset
+    source : path, glob, hub name, list of these, DataFrame or Dataset
         A file of annotations (``.json``, ``.jsonl``, ``.csv``, ``.parquet``, each also gzipped), a
-        folder that holds such files at any depth, a glob pattern, a list of any of these, or records
-        in memory: a pandas DataFrame, a list of dicts, one split of a `datasets.Dataset`, a Polars or
-        Arrow table.
+        folder that holds such files at any depth, a folder that ``save_to_disk`` of `datasets` wrote, a
+        glob pattern, ``hf:owner/name`` (also ``hf:owner/name/configuration``, and behind either
+        ``@revision`` and ``:split``) for a data set of the Hugging Face hub, a list of any of these, or
+        records in memory: a pandas DataFrame, a list of dicts, a Dataset, IterableDataset or DatasetDict
+        of `datasets`, a Polars or Arrow table.
+        Of a hub name with a commit as its revision, what `datasets` has in its cache is read without a
+        network; without one, a warning names the revision that was read.
         Of a folder, files called ``annotations.*`` are read, or all data files if there are none.
     format : {"auto", "alpaca_eval", "arena", "pandalm", "llmbar", "table"}
         What the records are; "auto" tells by their columns.
@@ -42,6 +48,8 @@ def read_annotations(source, *, format: str = "auto", texts: bool = False) -> pd
           ``output_reference``), ``n``, ``position`` and ``repeat``.
     texts : bool
         Keep the columns ``instruction``, ``output_model`` and ``output_reference``.
+    split : str, optional
+        Which split of a data set that has several.
 
     Returns
     -------
@@ -56,6 +64,8 @@ def read_annotations(source, *, format: str = "auto", texts: bool = False) -> pd
         Names the file, the row (counted from 0), the column, the value found and what was expected.
     FileNotFoundError
         No such path, or nothing that matches the pattern.
+    DataUnavailableError
+        A hub name that is not in the cache of `datasets` while the hub does not answer, or refuses.
 
     Examples
     --------
@@ -75,8 +85,7 @@ def read_annotations(source, *, format: str = "auto", texts: bool = False) -> pd
         if format == "table" or (format == "auto" and _is_table(source)):
             return _checked(source, "DataFrame")
         return _read([_from_frame(source)], format, texts)
-    columns = from_object(source)
-    return _read(read_all(find_files(source)) if columns is None else [columns], format, texts)
+    return _read(read_sources(source, split=split), format, texts)
 
 
 def _is_table(names):
@@ -96,12 +105,12 @@ def _checked(frame, source):
 
 
 def _read(sources, format, texts):
-    rows, pandalm_parts, tables = [], [], []
+    rows, pandalm_parts, tables, licences = [], [], [], set()
     for columns in sources:  # one file's records are held at a time
+        licences.add(columns.licence)
         kind = recognise(columns) if format == "auto" else format
         if kind == "table":
-            table = frame({name: columns.get(name) for name in columns.names}, columns.source)
-            tables.append(_checked(table, columns.source))
+            tables.append(_table(columns))
         elif kind == "pandalm":
             pandalm_parts.append(columns)
         else:
@@ -112,14 +121,40 @@ def _read(sources, format, texts):
         rows += pandalm.to_rows(pandalm_parts, texts=texts)
     if tables and rows:
         raise AnnotationError("files of one kind, found tables and annotation files", source="source")
-    if tables:
-        return tables[0] if len(tables) == 1 else _checked(_concat(tables), "the tables together")
-    return join(rows)
+    read = _together(tables) if tables else join(rows)
+    if len(licences) == 1 and None not in licences:
+        read.attrs["licence"] = licences.pop()
+    return read
 
 
-def _concat(tables):
+def _table(columns):
+    table = _checked(_frame(columns), columns.source)
+    if columns.sha256 is not None:
+        about = {"file": columns.source, "sha256": columns.sha256(), "n_rows": len(table)}
+        table.attrs["files"] = Provenance([about])
+    return table
+
+
+def _frame(columns):
+    import pyarrow as pa
+
+    arrays = {name: columns.arrow(name) for name in columns.names}
+    if all(array is not None for array in arrays.values()):
+        try:
+            return pa.table(arrays).to_pandas()
+        except (pa.ArrowException, ValueError, OverflowError):  # column by column, the message says which
+            pass
+    return frame({name: columns.get(name) for name in columns.names}, columns.source)
+
+
+def _together(tables):
+    if len(tables) == 1:
+        return tables[0]
     loose = [t.astype(dict.fromkeys(t.select_dtypes("category"), object)) for t in tables]
-    return pd.concat(loose, ignore_index=True)
+    files = [about for t in loose for about in t.attrs.pop("files", ())]
+    together = _checked(pd.concat(loose, ignore_index=True), "the tables together")
+    together.attrs["files"] = Provenance(files)
+    return together
 
 
 def recognise(columns: Columns) -> str:
@@ -149,17 +184,19 @@ def recognise(columns: Columns) -> str:
     raise AnnotationError(expected, source=columns.source, found=list(columns.names))
 
 
-def read_outputs(source, *, texts: bool = False) -> pd.DataFrame:
+def read_outputs(source, *, texts: bool = False, split: str | None = None) -> pd.DataFrame:
     """Read what models wrote, AlpacaEval's ``model_outputs.json``.
 
     Parameters
     ----------
-    source : path, glob, list of paths, DataFrame or Dataset
-        Records with ``instruction``, ``output`` and optionally ``generator`` and ``dataset``. Of a
-        folder, files called ``model_outputs.*`` are read at any depth. Under ``results/<model>/`` the
-        folder's name is the model's.
+    source : path, glob, hub name, list of these, DataFrame or Dataset
+        As of `read_annotations`: records with ``instruction``, ``output`` and optionally ``generator``
+        and ``dataset``. Of a folder, files called ``model_outputs.*`` are read at any depth. Under
+        ``results/<model>/`` the folder's name is the model's.
     texts : bool
         Keep the columns ``instruction`` and ``output``.
+    split : str, optional
+        Which split of a data set that has several.
 
     Returns
     -------
@@ -183,7 +220,5 @@ def read_outputs(source, *, texts: bool = False) -> pd.DataFrame:
     if isinstance(source, pd.DataFrame):
         parts = [_from_frame(source)]
     else:
-        columns = from_object(source)
-        paths = [] if columns is not None else find_files(source, name="model_outputs")
-        parts = list(read_all(paths)) if paths else [columns]
+        parts = list(read_sources(source, split=split, name="model_outputs"))
     return alpaca_eval.outputs_table(parts, texts=texts)

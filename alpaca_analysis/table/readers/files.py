@@ -14,7 +14,7 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from operator import itemgetter
@@ -49,10 +49,12 @@ class Columns:
         The fields that occur in any record, in order of appearance.
     sha256 : callable or None
         Gives the hash of the bytes on disk; it may wait until they are hashed.
+    licence : str or None
+        What the source says of it.
     """
 
-    def __init__(self, source, *, records=None, columns=None, path=None, sha256=None):
-        self.source, self.path, self.sha256 = str(source), path, sha256
+    def __init__(self, source, *, records=None, columns=None, path=None, sha256=None, licence=None):
+        self.source, self.path, self.sha256, self.licence = str(source), path, sha256, licence
         self._records, self._columns = records, columns
         if records is not None:
             if set(map(type, records)) - {dict}:
@@ -315,23 +317,3 @@ def _number(text):
     except ValueError:
         return text
     return int(number) if math.isfinite(number) and number == int(number) else number
-
-
-def from_object(source) -> Columns | None:
-    """Return the columns of a frame, data set or list of records in memory, or None if it is none."""
-    if isinstance(source, Mapping) and all(hasattr(split, "column_names") for split in source.values()):
-        found = Verbatim("the splits " + ", ".join(map(repr, source)))
-        raise AnnotationError("one split, such as source['eval']", source=type(source).__name__, found=found)
-    name = type(source).__name__
-    if isinstance(source, list) and source and isinstance(source[0], dict):
-        return Columns("records", records=source)
-    if hasattr(source, "column_names") and hasattr(source, "with_format"):  # datasets.Dataset
-        return Columns(name, columns=from_arrow(source.with_format("arrow")[:], name))
-    if hasattr(source, "__arrow_c_stream__"):  # Polars, Arrow, DuckDB
-        import pyarrow as pa
-
-        try:
-            return Columns(name, columns=from_arrow(pa.table(source), name))
-        except pa.ArrowInvalid:  # one column without a name, such as a Series
-            return None
-    return None

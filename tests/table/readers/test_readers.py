@@ -71,8 +71,6 @@ def test_dataset_polars_and_arrow_give_the_same_table(expected):
     datasets = pytest.importorskip("datasets")
     pd.testing.assert_frame_equal(read_annotations(datasets.Dataset.from_list(RECORDS)), expected)
     pd.testing.assert_frame_equal(read_annotations(pa.Table.from_pylist(RECORDS)), expected)
-    with pytest.raises(annotations.AnnotationError, match=r"splits 'eval'.*one split"):
-        read_annotations(datasets.DatasetDict({"eval": datasets.Dataset.from_list(RECORDS)}))
 
 
 def test_records_and_polars_give_the_same_table(expected):
