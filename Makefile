@@ -7,7 +7,8 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test test-browser lint test-engines test-generate benchmark growth lock clean simulate fuzz mutate test-oldest test-newest
+.PHONY: help install reproduce test test-browser lint test-engines test-generate benchmark growth lock clean simulate fuzz mutate \
+	test-oldest test-newest test-slow test-kernels test-kernels-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +33,13 @@ reproduce: .venv/installed ## run all notebooks, without a network; results unde
 
 test: .venv/installed ## run the tests
 	$(PY) -m pytest -n 2 --dist loadgroup
+
+RANKING := tests/foundations tests/inference tests/win_rates tests/people tests/correlations tests/length tests/claims tests/audits
+test-kernels: .venv/installed ## run the tests of what ranks or compares with each set of numerical kernels
+	$(PY) tests/kernels.py $(RANKING)
+
+test-kernels-all: .venv/installed ## run all quick tests with each set of numerical kernels
+	$(PY) tests/kernels.py
 
 test-slow: .venv/installed ## run the tests that take seconds each
 	$(PY) -m pytest -n 2 --dist loadgroup -m slow

@@ -176,7 +176,9 @@ def detectable(
     from alpaca_analysis import minimum_detectable_difference
 
     expected = {"win_rate": win_rate, "draw_rate": draw_rate, "power": power, "alpha": alpha}
-    write(pd.DataFrame([{"n": n, "difference": minimum_detectable_difference(n, **expected)}]), format)
+    found = pd.DataFrame([{"n": n, "difference": minimum_detectable_difference(n, **expected)}])
+    found.attrs = {"differences": ["difference"]}
+    write(found, format)
 
 
 @app.command()

@@ -175,9 +175,7 @@ def _at_equal_length(rows, choice, cells, models):
             )
         part = _only(judged_by(cells, choice.judge), models)
     fit = fit_length_control(part, confidence_level=choice.level, **options).to_frame()
-    result = fit[["model", "win_rate", "lc_win_rate", "standard_error", "ci_low", "ci_high", "note"]]
-    result.attrs = {"method": "sandwich", "confidence_level": choice.level}
-    return result
+    return fit[["model", "win_rate", "lc_win_rate", "standard_error", "ci_low", "ci_high", "note"]]
 
 
 def _head_to_head(rows, choice, cells):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,26 +15,6 @@ from alpaca_analysis.foundations.files import write_text
 from alpaca_analysis.present.rendering import ABSENT, Table, decimals, format_number, printable
 from alpaca_analysis.table.checks import columns_once, to_numeric
 
-# Estimates that standard_error, ci_low and ci_high may belong to: the first one present has them.
-ESTIMATES = (
-    "lc_win_rate",
-    "difference",
-    "recomputed",
-    "agreement",
-    "probability",
-    "statistic",
-    "estimate",
-    "win_rate",
-    "ceiling",
-)
-PERCENT = {
-    *("win_rate", "lc_win_rate", "discrete_win_rate", "difference", "recomputed", "agreement"),
-    *("probability", "chance", "bias", "variance", "low", "high", "share", "coverage", "power", "outcome"),
-    "minimum_detectable_difference",
-    *("same_length", "same_length_reference", "other_reference", "near_equal"),
-    *("ceiling", "agreement_a", "agreement_b", "advantage", "human_advantage", "winning_rate"),
-    *("advantage_probability", "judge_win_rate", "human_win_rate", "half_width", "human_half_width"),
-}
 LABELS = {
     "ci": "interval",
     "lc_win_rate": "length-controlled win rate",
@@ -57,19 +38,31 @@ LABELS = {
 RISKY = tuple("=+-@＝＋－＠")  # what a spreadsheet takes for the beginning of a formula
 
 
-def show(frame) -> Table:
+def show(
+    frame,
+    *,
+    estimate: str | None = None,
+    fractions: Sequence[str] | None = None,
+    differences: Sequence[str] | None = None,
+) -> Table:
     """Return a result as a person reads it.
 
-    Fractions become percent, an estimate stands with its standard error, both to two significant
-    digits of the error, and the interval to as many decimals. Where there is no standard error, a
-    quarter of the interval's width stands in for it when digits are chosen. Notes get a column where
-    rows differ in them, and stand under the table where not. Published tables in percent, where a
-    win rate exceeds 1, stay as they are.
+    A result says of itself which column its standard error and interval belong to, and which columns are
+    fractions (``.attrs``, kept by selections of rows and columns). Fractions become percent and their
+    differences points; the estimate stands with its standard error, both to two significant digits of the
+    error, and the interval to as many decimals. Where there is no standard error, a quarter of the
+    interval's width stands in for it when digits are chosen. Notes get a column where rows differ in them,
+    and stand under the table where not. A frame that says nothing is shown as it is, and so are columns of
+    text.
 
     Parameters
     ----------
     frame : DataFrame or object with ``to_frame()``
         A result.
+    estimate : str, optional
+        Column that ``standard_error``, ``ci_low`` and ``ci_high`` belong to, where the frame does not say.
+    fractions, differences : sequence of str, optional
+        Columns that are fractions, and differences of fractions, where the frame does not say.
 
     Returns
     -------
@@ -88,27 +81,49 @@ def show(frame) -> Table:
     """
     frame = _frame(frame)
     columns_once(frame, source="show")
-    scale = 1.0 if _is_percent(frame) else 100.0
-    estimate = next((c for c in ESTIMATES if c in frame and pd.api.types.is_numeric_dtype(frame[c])), None)
-    if {"outcome", "ci_low"} <= set(frame.columns):  # a response to length: "difference" is in characters
-        estimate = "outcome"
-    estimate = frame.attrs.get("estimate", estimate)
-    places = _places(frame, estimate, scale if estimate in PERCENT else 1.0)
+    said = _Said.of(frame, estimate, fractions, differences)
+    places = _places(frame, said)
     shared = _shared_note(frame)
     columns: dict[str, list[str]] = {}
     numeric: list[bool] = []
     for name in frame.columns:
-        if name in ("ci_high", "standard_error") and estimate is not None:
-            continue
-        if name == "ci_low" and estimate is not None and frame[name].isna().all():
-            continue
         if name == "reason" or (name == "note" and (shared is not None or not len(frame))):
             continue
-        header, values, right = _column(frame, name, estimate, places, scale)
+        if said.estimate is not None and name in ("ci_high", "standard_error"):
+            continue
+        if said.estimate is not None and name == "ci_low" and frame[name].isna().all():
+            continue
+        header, values, right = _column(frame, name, said, places)
         columns[header if header not in columns else str(name)] = values
         numeric.append(right)
     cells = pd.DataFrame(columns, index=range(len(frame)), dtype=object)
     return Table(cells, tuple(numeric), _caption(frame.attrs, shared))
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What a result says of its columns."""
+
+    estimate: str | None
+    fractions: frozenset[str]
+    differences: frozenset[str]
+
+    @classmethod
+    def of(cls, frame, estimate, fractions, differences):
+        estimate = frame.attrs.get("estimate") if estimate is None else estimate
+        given = [
+            frame.attrs.get(key, ()) if value is None else value
+            for key, value in (("fractions", fractions), ("differences", differences))
+        ]
+        owned = [c for c in (estimate, "standard_error", "ci_low", "ci_high") if c in frame]
+        numeric = all(pd.api.types.is_numeric_dtype(frame[c]) for c in owned)
+        return cls(estimate if estimate in frame and numeric else None, *map(frozenset, given))
+
+    def factor(self, name):
+        return 100.0 if name in self.fractions | self.differences else 1.0
+
+    def unit(self, name):
+        return " (points)" if name in self.differences else " (%)" if name in self.fractions else ""
 
 
 def to_latex(frame, *, caption: str | None = None, label: str | None = None) -> str:
@@ -315,35 +330,34 @@ def _is_percent(frame):
     return any(to_numeric(frame[c]).max() > 1 for c in rates)
 
 
-def _places(frame, estimate, scale):
+def _places(frame, said):
     """Return the decimals of each row's estimate."""
     error = np.full(len(frame), np.nan)
-    if estimate is not None:
+    if said.estimate is not None:
+        factor = said.factor(said.estimate)
         if "standard_error" in frame:
-            error = frame["standard_error"].to_numpy(dtype=float) * scale
+            error = frame["standard_error"].to_numpy(dtype=float) * factor
         if {"ci_low", "ci_high"} <= set(frame.columns):
-            quarter = (frame["ci_high"] - frame["ci_low"]).to_numpy(dtype=float) * scale / 4
+            quarter = (frame["ci_high"] - frame["ci_low"]).to_numpy(dtype=float) * factor / 4
             error = np.where(np.isfinite(error) & (error > 0), error, quarter)
     usual = decimals(np.nanmedian(error)) if np.isfinite(error).any() else 2
     return [decimals(e, default=usual) for e in error]
 
 
-def _column(frame, name, estimate, places, scale):
+def _column(frame, name, said, places):
     """Return header, cells and whether the column holds numbers."""
     values = frame[name]
-    if name == estimate:
-        return _estimate(frame, name, places, scale if name in PERCENT else 1.0)
-    if name == "ci_low" and estimate is not None and "ci_high" in frame:
-        factor = scale if estimate in PERCENT else 1.0
-        return _interval(frame, estimate, places, factor)
+    if name == said.estimate:
+        return _estimate(frame, name, places, said)
+    if name == "ci_low" and said.estimate is not None and "ci_high" in frame:
+        return _interval(frame, places, said)
     if pd.api.types.is_bool_dtype(values):
         return _label(name), ["yes" if v else "no" for v in values], False
     if pd.api.types.is_integer_dtype(values):
         return _label(name), [ABSENT if pd.isna(v) else format_number(v, 0) for v in values], True
     if pd.api.types.is_float_dtype(values):
-        length = name == "difference" and estimate == "outcome"
-        if (name in PERCENT or str(name).endswith("_rate")) and not length:
-            return f"{_label(name)} (%)", [format_number(v * scale, 2) for v in values], True
+        if unit := said.unit(name):
+            return f"{_label(name)}{unit}", [format_number(v * 100, 2) for v in values], True
         return _label(name), [_general(v, str(name).startswith("pvalue")) for v in values], True
     right = name == "printed" or all(_missing(v) or isinstance(v, int | np.integer) for v in values)
     return _label(name), [_text(v) for v in values], right
@@ -360,17 +374,18 @@ def _text(value):
     return "" if _missing(value) else printable(value)
 
 
-def _estimate(frame, name, places, factor):
+def _estimate(frame, name, places, said):
     errors = frame["standard_error"] if "standard_error" in frame else pd.Series(np.nan, index=frame.index)
+    factor = said.factor(name)
     cells = [
         format_number(v * factor, p) + ("" if pd.isna(e) else f" ± {format_number(e * factor, p)}")
         for v, e, p in zip(to_numeric(frame[name]), errors, places, strict=True)
     ]
-    return f"{_label(name)}{_unit(name)}", cells, True
+    return f"{_label(name)}{said.unit(name)}", cells, True
 
 
-def _interval(frame, estimate, places, factor):
-    level = frame.attrs.get("confidence_level")
+def _interval(frame, places, said):
+    level, factor = frame.attrs.get("confidence_level"), said.factor(said.estimate)
     header = f"{100 * level:g} % interval" if isinstance(level, int | float) else "interval"
     cells = [
         ABSENT
@@ -378,13 +393,7 @@ def _interval(frame, estimate, places, factor):
         else f"{format_number(low * factor, p)} to {format_number(high * factor, p)}"
         for low, high, p in zip(frame["ci_low"], frame["ci_high"], places, strict=True)
     ]
-    return header + _unit(estimate), cells, True
-
-
-def _unit(estimate):
-    if estimate not in PERCENT:
-        return ""
-    return " (points)" if estimate == "difference" else " (%)"
+    return header + said.unit(said.estimate), cells, True
 
 
 def _label(name):

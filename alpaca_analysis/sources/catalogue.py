@@ -151,7 +151,8 @@ def load(name: str, *, download: bool = True) -> pd.DataFrame:
     DataFrame
         Figures as published, ``model`` first, win rates in percent; printed claims as text. Counts
         and rows that state an outcome are the table (fractions), as from `read_annotations`. Counts
-        are never handed out for rows. ``.attrs["name"]`` and ``.attrs["licence"]`` say what it is.
+        are never handed out for rows. ``.attrs`` says what it is (``name``, ``licence``) and, of
+        results, which columns are fractions and which column an interval belongs to.
 
     Raises
     ------
@@ -184,6 +185,8 @@ def _load_bundled(entry):
     frame = pd.read_csv(path, dtype=dict.fromkeys(entry["text_columns"].split(), str))
     said = frame.columns.intersection(["reason", "note"])
     frame = frame.assign(**{column: frame[column].astype(object).fillna("") for column in said})
+    frame.attrs = {key: entry[key].split() for key in ("fractions", "differences")}
+    frame.attrs["estimate"] = entry["estimate"] or None
     is_table = entry["kind"] == "counts" and "outcome" in frame
     return check(frame, source=path.name) if is_table else frame
 

@@ -250,7 +250,12 @@ def win_rate_bounds(table: pd.DataFrame, *, by: str | Sequence[str] = "model") -
     asked = out["n_total"] + out["n_missing"]
     out["win_rate"] = out["won"] / out["n_total"].where(out["n_total"] > 0)
     out["low"], out["high"] = out["won"] / asked, (out["won"] + out["n_missing"]) / asked
-    out = out.sort_values(["win_rate", *by], ascending=[False] + [True] * len(by), ignore_index=True)
-    return out[[*by, "win_rate", "low", "high", "n_total", "n_missing"]].astype(
-        {"n_total": np.int64, "n_missing": np.int64}
-    )
+    out = best_first(out, "win_rate", by)
+    return finish(
+        out[[*by, "win_rate", "low", "high", "n_total", "n_missing"]].astype(
+            {"n_total": np.int64, "n_missing": np.int64}
+        ),
+        estimate=None,
+        method="bounds over everything asked",
+        fractions=["win_rate", "low", "high"],
+    ).drop(columns=["reason", "note"])

@@ -115,7 +115,7 @@ def test_show_leaves_published_percent_and_unknown_columns_as_they_are():
             "x": [0.123456],
         }
     )
-    cells = show(frame).cells
+    cells = show(frame, estimate="win_rate").cells
     assert cells.iloc[0].tolist() == ["a", "95.57 ± 0.72", "community", "0.1235"]
 
 
@@ -124,7 +124,7 @@ def test_show_marks_what_is_undefined_and_says_why():
         {"model": ["a", "b"], "win_rate": [0.5, 1.0], "standard_error": [0.01, 0.0], "ci_low": [0.48, np.nan],
          "ci_high": [0.52, np.nan], "note": ["", "interval undefined: all outcomes are equal"]}
     )  # fmt: skip
-    cells = show(frame).cells
+    cells = show(frame, estimate="win_rate", fractions=["win_rate"]).cells
     assert cells["win rate (%)"].tolist() == ["50.0 ± 1.0", "100.0 ± 0.0"]
     assert cells["interval (%)"].tolist() == ["48.0 to 52.0", "–"]
     assert cells["note"].tolist() == ["", "interval undefined: all outcomes are equal"]
@@ -132,13 +132,14 @@ def test_show_marks_what_is_undefined_and_says_why():
 
 def test_show_takes_correlations_as_they_are():
     frame = pd.DataFrame({"statistic": [0.942], "ci_low": [0.830], "ci_high": [0.981], "n": [15]})
-    assert show(frame).cells.iloc[0].tolist() == ["0.942", "0.830 to 0.981", "15"]
+    assert show(frame, estimate="statistic").cells.iloc[0].tolist() == ["0.942", "0.830 to 0.981", "15"]
 
 
 def test_show_keeps_lengths_of_a_response_in_characters():
     frame = pd.DataFrame({"annotator": ["a"], "difference": [-244.03], "outcome": [0.2334],
                           "standard_error": [0.0123], "ci_low": [0.211], "ci_high": [0.259], "n": [3289]})  # fmt: skip
-    assert show(frame).cells.iloc[0].tolist() == ["a", "−244", "23.3 ± 1.2", "21.1 to 25.9", "3,289"]
+    shown = show(frame, estimate="outcome", fractions=["outcome"])
+    assert shown.cells.iloc[0].tolist() == ["a", "−244", "23.3 ± 1.2", "21.1 to 25.9", "3,289"]
 
 
 def test_show_leaves_other_published_win_rates_in_percent_too():
@@ -312,3 +313,26 @@ def test_leaderboard_refuses_what_would_be_wrong_in_the_file(xwin):
         to_leaderboard(rates.assign(win_rate=rates["win_rate"] * 100))
     with pytest.raises(ValueError, match="twice, expected one row a model"):
         to_leaderboard(pd.concat([rates, rates]))
+
+
+def test_show_reads_what_the_result_says_of_itself_and_nothing_else(xwin):
+    """Whatever columns are added or grouped by, the interval stays with its estimate."""
+    rates = win_rate(xwin, method="t")
+    added = show(rates.assign(difference=0.25, variance=0.5)).cells
+    assert added.loc[0, "win rate (%)"] == show(rates).cells.loc[0, "win rate (%)"]
+    assert added.loc[0, ["difference", "variance"]].tolist() == ["0.25", "0.5"]
+    grouped = show(win_rate(xwin.assign(share=0.125), by=["model", "share"], method="t")).cells
+    assert (grouped["share"] == "0.125").all()
+    ratings = pd.DataFrame({"rating": [1.234], "standard_error": [0.1], "ci_low": [1.0], "ci_high": [1.4]})
+    assert show(ratings, estimate="rating").cells.iloc[0].tolist() == ["1.23 ± 0.10", "1.00 to 1.40"]
+
+
+def test_bundled_results_say_what_their_columns_are():
+    import alpaca_analysis as aa
+
+    for name in aa.catalog().query("kind == 'figures'")["name"]:
+        frame = aa.load(name)
+        said = [frame.attrs["estimate"], *frame.attrs["fractions"], *frame.attrs["differences"]]
+        assert {column for column in said if column} <= set(frame.columns), name
+        if {"ci_low", "ci_high"} <= set(frame.columns):
+            assert frame.attrs["estimate"], name
