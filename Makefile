@@ -57,6 +57,7 @@ lint: .venv/installed ## check style and types
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports --no-logo
+	.venv/bin/deptry --no-ansi alpaca_analysis notebooks data/build
 
 test-engines: .venv/installed ## count where the data are: Dask with two processes, Spark (installs a Java runtime if root)
 	@command -v java >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && \

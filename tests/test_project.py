@@ -16,7 +16,12 @@ import alpaca_analysis as aa
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-CONDA_NAMES = {"matplotlib": "matplotlib-base", "orjson": "python-orjson"}
+CONDA_NAMES = {
+    "matplotlib": "matplotlib-base",
+    "orjson": "python-orjson",
+    "huggingface-hub": "huggingface_hub",
+    "jupyter-client": "jupyter_client",
+}
 
 
 def _requirement(text):
