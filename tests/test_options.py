@@ -1,4 +1,4 @@
-"""Options that many functions share are checked alike, and before anything else."""
+"""Every option of every public function refuses what it cannot mean, by its name, before any work is done."""
 
 import inspect
 
@@ -6,31 +6,146 @@ import pytest
 
 import alpaca_analysis as aa
 
-
-def taking(option):
-    """Return the public functions that take `option`."""
-    public = [getattr(aa, name) for name in aa.__all__]
-    functions = [f for f in public if callable(f) and not inspect.isclass(f)]
-    return [f for f in functions if option in inspect.signature(f).parameters]
+NAN = float("nan")
+COUNTS = (0, 99.5, "99", None, True)
+LEVELS = (95, 0, 1, -0.5, NAN, "0.95", None, True)
+FRACTIONS = (-0.1, 60, NAN, "0.5", True)
+COLUMNS = ([], ["model", "model"], "outcome", "n", 3)
+CHOICES = ("neither", 3, None)
+WRONG = {
+    "alpha": LEVELS,
+    "baselines": ("neither", 3),
+    "by": COLUMNS,
+    "concurrency": COUNTS,
+    "confidence_level": LEVELS,
+    "controls": (["model", "model"], ["outcome"], 3),
+    "covariates": (["style", "style"], 3),
+    "decimals": (-1, 1.5, "1", True),
+    "df": (1, 4.5, "4"),
+    "draw_rate": FRACTIONS,
+    "edges": ([], [30, 20], [1, "x"], 5),
+    "epsilon": (-0.1, 1.5, 15, NAN, "0.15"),
+    "feature": CHOICES,
+    "format": CHOICES,
+    "interval": CHOICES,
+    "kind": CHOICES,
+    "level": CHOICES,
+    "max_cost": (-1, NAN, "1"),
+    "max_tokens": COUNTS,
+    "method": CHOICES,
+    "min_difference": (-1, NAN, "30"),
+    "minimum": (1, 5.5, "5"),
+    "mode": CHOICES,
+    "n_bins": (0, 2.5, "10"),
+    "n_donors": COUNTS,
+    "n_draws": COUNTS,
+    "n_judged": (0, 1.5, "10"),
+    "n_labels": ([], [0], [1.5], 10),
+    "n_points": (1, 2.5, "61"),
+    "n_range": ((805, 780), (0, 5), (1.5, 3), 805, "ab"),
+    "n_repeats": COUNTS,
+    "n_resamples": COUNTS,
+    "on": (["instruction_id", "instruction_id"], 3),
+    "on_missing": CHOICES,
+    "order": CHOICES,
+    "penalty": (-1, NAN, "1"),
+    "power": LEVELS,
+    "q": LEVELS,
+    "reading_error": (-1, NAN, "0"),
+    "scale": CHOICES,
+    "scoring": CHOICES,
+    "seed": (1.7, "1", None),
+    "sizes": ([], [0], [1.5], 100),
+    "standard_deviation": (-0.1, 3, NAN, "0.5"),
+    "stop": ("END", [1]),
+    "temperature": (-1, NAN, "0", 3),
+    "top_p": (0, 1.5, NAN, "1"),
+    "unit": (0, -1, NAN, "100"),
+    "weight": (-0.1, 1.5, NAN, "1"),
+    "win_rate": FRACTIONS,
+}
+ACCEPTED = {  # what an option of that name means elsewhere
+    ("check_correlation", "power"): (1, 95),
+    ("agreement_by", "by"): ("n",),
+    ("restrict_range", "by"): COLUMNS,
+    ("fit_length_control", "baselines"): (),
+}
+UNCHECKED = {
+    "data, checked as tables are": {
+        *(
+            "annotations",
+            "annotator",
+            "avg_length",
+            "claims",
+            "coefficients",
+            "difficulty",
+            "humans",
+            "length_control",
+        ),
+        *(
+            "model",
+            "models",
+            "among",
+            "reference",
+            "columns",
+            "means",
+            "measures",
+            "variants",
+            "x_se",
+            "y_se",
+            "judge",
+        ),
+        "stratify",
+    },
+    "flags": {"add_generation_prompt", "discrete", "download", "progress", "remaining", "texts"},
+    "words to be shown": {
+        "caption",
+        "differences",
+        "eos_token",
+        "estimate",
+        "fractions",
+        "label",
+        "licence",
+        "source",
+        "split",
+    },
+    "passed to NumPy or the system": {"cache", "rng"},
+}
+VALID = {"by": "dataset", "difference": 0.1, "n": 100, "win_rate": 0.5, "decimals": 2, "printed": "0.94"}
+FUNCTIONS = [f for f in (getattr(aa, name) for name in aa.__all__) if inspect.isfunction(f)]
+OPTIONS = [
+    (f, p.name)
+    for f in FUNCTIONS
+    for p in inspect.signature(f).parameters.values()
+    if p.kind is p.KEYWORD_ONLY
+]
+CASES = [
+    pytest.param(f, option, value, id=f"{f.__name__}-{option}-{value!r}")
+    for f, option in OPTIONS
+    for value in WRONG.get(option, ())
+    if not any(value is other or value == other for other in ACCEPTED.get((f.__name__, option), ()))
+]
 
 
 def call(function, **options):
     """Call with nothing else: the options have to be refused before that shows."""
     given = inspect.signature(function).parameters.values()
-    needed = [p for p in given if p.default is p.empty]
-    positional = [None for p in needed if p.kind is not p.KEYWORD_ONLY]
-    named = {p.name: None for p in needed if p.kind is p.KEYWORD_ONLY}
+    needed = [p for p in given if p.default is p.empty and p.name not in options]
+    positional = [VALID.get(p.name) for p in needed if p.kind is not p.KEYWORD_ONLY]
+    named = {p.name: VALID.get(p.name) for p in needed if p.kind is p.KEYWORD_ONLY}
     return function(*positional, **named, **options)
 
 
-@pytest.mark.parametrize("level", [95, 0, 1, -0.5, float("nan")])
-@pytest.mark.parametrize("function", taking("confidence_level"), ids=lambda f: f.__name__)
-def test_coverage_is_a_probability(function, level):
-    with pytest.raises(ValueError, match=r"confidence_level: found .*, expected a number in \(0, 1\)"):
-        call(function, confidence_level=level)
+@pytest.mark.parametrize(("function", "option", "value"), CASES)
+def test_what_an_option_cannot_mean_is_refused_by_its_name(function, option, value):
+    default = inspect.signature(function).parameters[option].default
+    if value is None and default is None:
+        pytest.skip("None is the default")
+    with pytest.raises(ValueError, match=rf"{option}.*: found .*expected|{option}: found .*, which is"):
+        call(function, **{option: value})
 
 
-@pytest.mark.parametrize("function", taking("n_resamples"), ids=lambda f: f.__name__)
-def test_at_least_one_resample(function):
-    with pytest.raises(ValueError, match="n_resamples: found 0, expected a whole number of at least 1"):
-        call(function, n_resamples=0)
+def test_every_option_is_tried_or_said_not_to_be():
+    unchecked = set().union(*UNCHECKED.values())
+    assert {option for _, option in OPTIONS} <= WRONG.keys() | unchecked
+    assert not WRONG.keys() & unchecked

@@ -14,6 +14,7 @@ from typing import Any
 
 from alpaca_analysis.asking.server import PromptRefused, ServerError, ServerRefused
 from alpaca_analysis.asking.store import BUSY, MINE, AnswerStore, request_key
+from alpaca_analysis.foundations import options
 
 GIVE_UP_AFTER = 20  # requests in a row without a reply: the server is down, not busy
 
@@ -44,7 +45,7 @@ class Budget:
     """
 
     def __init__(self, limit: float | None = None):
-        self.limit = limit
+        self.limit = None if limit is None else options.number("max_cost", limit, 0)
         self.spent = 0.0
         self._reserved = 0.0
         self._changed = threading.Condition()

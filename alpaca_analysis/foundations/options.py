@@ -151,6 +151,24 @@ def increasing(name: str, values: Any) -> list[float]:
     return found
 
 
+def texts(name: str, values: Any) -> list[str]:
+    """Return a sequence of texts as a list, or raise; a single text is refused, for it is one of letters.
+
+    Examples
+    --------
+    >>> texts("stop", "END")
+    Traceback (most recent call last):
+    ...
+    ValueError: stop: found 'END', expected a sequence of texts, such as ['END']
+    """
+    if isinstance(values, str):
+        raise ValueError(f"{name}: found {values!r}, expected a sequence of texts, such as [{values!r}]")
+    found = _listed(values)
+    if values is None or not all(isinstance(value, str) for value in found):
+        raise ValueError(f"{name}: found {values!r}, expected a sequence of texts")
+    return found
+
+
 def _listed(values) -> list:
     return list(values) if isinstance(values, Iterable) and not isinstance(values, str) else []
 

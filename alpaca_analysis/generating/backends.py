@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from alpaca_analysis.asking.server import Server, reply_text
+from alpaca_analysis.foundations import options
 from alpaca_analysis.generating.conversation import VICUNA_TEMPLATE, render
 
 
@@ -40,6 +41,13 @@ class Sampling:
     max_tokens: int = 2048
     seed: int = 0
     stop: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        options.number("temperature", self.temperature, 0, 2)
+        options.number("top_p", self.top_p, 0, 1, closed="right")
+        options.whole("max_tokens", self.max_tokens)
+        options.whole("seed", self.seed, 0)
+        options.texts("stop", self.stop)
 
 
 class Backend(ABC):

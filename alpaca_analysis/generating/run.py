@@ -13,6 +13,7 @@ import pandas as pd
 
 from alpaca_analysis.asking.ask import Budget, ask_all, ask_in_batches
 from alpaca_analysis.asking.store import AnswerStore, default_path
+from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.foundations.files import folder_name, write_json
 from alpaca_analysis.generating.backends import Backend, FunctionBackend, Sampling
@@ -137,14 +138,15 @@ def generate(
     'SAY HELLO.'
     """
     backend = backend if isinstance(backend, Backend) else FunctionBackend(backend)
-    sampling = Sampling(float(temperature), float(top_p), int(max_tokens), int(seed), tuple(stop))
+    sampling = Sampling(temperature, top_p, max_tokens, seed, tuple(options.texts("stop", stop)))
+    budget = Budget(max_cost)
+    options.whole("concurrency", concurrency)
     asked = list(_prompts(prompts))
     if max_cost is not None and getattr(getattr(backend, "server", None), "price", None) is None:
         raise ValueError(
             f"max_cost: the backend {backend.name!r} has no price to hold against it; give it one"
         )
     requests = [backend.request(messages, sampling) for messages, _, _ in asked]
-    budget = Budget(max_cost)
     answers = _ask(backend, requests, cache, concurrency, budget, progress)
     records = [
         {

@@ -7,16 +7,18 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
+from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.judging.designs import Shown
 from alpaca_analysis.table.readers.files import Columns, read_columns
 from alpaca_analysis.table.readers.objects import from_object
 
-ORDERS = ("random", "both", "model_first", "reference_first")
-ON_MISSING = ("report", "ignore", "raise")
+Order = Literal["random", "both", "model_first", "reference_first"]
+OnMissing = Literal["report", "ignore", "raise"]
 
 
 @dataclass(frozen=True)
@@ -152,10 +154,10 @@ def make_pairs(
     outputs: Outputs,
     reference: Outputs,
     *,
-    order: str = "random",
+    order: Order = "random",
     seed: int = 0,
     n_repeats: int = 1,
-    on_missing: str = "report",
+    on_missing: OnMissing = "report",
 ) -> list[Pair]:
     """Match outputs by instruction and settle who is shown first.
 
@@ -183,11 +185,7 @@ def make_pairs(
     AnnotationError
         No instruction in common, or one missing and ``on_missing="raise"``.
     """
-    for option, value, known in (("order", order, ORDERS), ("on_missing", on_missing, ON_MISSING)):
-        if value not in known:
-            raise ValueError(f"{option}: found {value!r}, expected one of {', '.join(known)}")
-    if n_repeats < 1:
-        raise ValueError(f"n_repeats: found {n_repeats!r}, expected at least 1")
+    check_pairing(order, seed, n_repeats, on_missing)
     common = outputs.texts.keys() & reference.texts.keys()
     if not common:
         expected = f"at least one instruction that {reference.model!r} answered too"
@@ -214,6 +212,14 @@ def make_pairs(
         for prompt in asked
         for position in _positions(prompt, order, seed)
     ]
+
+
+def check_pairing(order, seed, n_repeats, on_missing) -> None:
+    """Raise `ValueError` for an option of `make_pairs` that cannot be meant."""
+    options.one_of("order", order, Order)
+    options.whole("seed", seed, 0)
+    options.whole("n_repeats", n_repeats)
+    options.one_of("on_missing", on_missing, OnMissing)
 
 
 def _positions(prompt, order, seed):

@@ -11,8 +11,17 @@ from contextlib import closing, nullcontext
 
 from alpaca_analysis.asking.ask import Answered, Budget, ask_all
 from alpaca_analysis.asking.store import AnswerStore, default_path
+from alpaca_analysis.foundations import options
 from alpaca_analysis.judging.judges import Judge, make_judge
-from alpaca_analysis.judging.pairs import Outputs, Pair, make_pairs, read_model_outputs
+from alpaca_analysis.judging.pairs import (
+    OnMissing,
+    Order,
+    Outputs,
+    Pair,
+    check_pairing,
+    make_pairs,
+    read_model_outputs,
+)
 from alpaca_analysis.judging.records import Judgements, make_record
 
 
@@ -27,10 +36,10 @@ def judge(
     judge="length",
     model: str | None = None,
     reference: str | None = None,
-    order: str = "random",
+    order: Order = "random",
     seed: int = 0,
     n_repeats: int = 1,
-    on_missing: str = "report",
+    on_missing: OnMissing = "report",
     cache=None,
     concurrency: int = 8,
     max_cost: float | None = None,
@@ -103,13 +112,15 @@ def judge(
       model reference annotator  outcome
     0  mine    theirs    length      1.0
     """
+    budget = Budget(max_cost)
+    options.whole("concurrency", concurrency)
+    check_pairing(order, seed, n_repeats, on_missing)
     judge = make_judge(judge)
     ours = read_model_outputs(outputs, name=model, side="outputs")
     theirs = read_model_outputs(reference_outputs, name=reference, side="reference_outputs")
     pairs = make_pairs(ours, theirs, order=order, seed=seed, n_repeats=n_repeats, on_missing=on_missing)
     if max_cost is not None and getattr(getattr(judge, "server", None), "price", None) is None:
         raise ValueError(f"max_cost: the judge {judge.name!r} has no price to hold against it; give it one")
-    budget = Budget(max_cost)
     batches = list(_batches(pairs, judge.batch_size))
     requests = [judge.request([pair.shown for pair in batch], batch[0].repeat) for batch in batches]
     start = time.monotonic()

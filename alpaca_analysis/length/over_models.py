@@ -153,6 +153,7 @@ def model_length_regression(
     (0.0308, 6)
     """
     options.check_options(confidence_level, n_resamples)
+    options.number("unit", unit, 0, closed="right")
     points = _points(win_rates, lengths)
     y, x = points["win_rate"].to_numpy(), points["length"].to_numpy() / unit
     params, error, (low, high), (leverage, distance), note = _line(x, y, confidence_level)

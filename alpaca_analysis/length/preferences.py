@@ -76,12 +76,13 @@ def prefer_longer(
       annotator  probability  n
     0     judge         0.75  4
     """
-    options.check_options(confidence_level, n_resamples)
+    _check_options(method, confidence_level, n_resamples)
+    options.number("min_difference", min_difference, 0)
     table, by = _grouped(table, by)
     difference = table["length_model"] - table["length_reference"]
     if difference.isna().all():
         raise AnnotationError("at least one row with both lengths", column="length_model", found="none")
-    longer = (2.0 * (difference > 0) - 1).where(difference.abs() > max(min_difference, 0))
+    longer = (2.0 * (difference > 0) - 1).where(difference.abs() > min_difference)
     result = _preference(table, longer, by, method, confidence_level, n_resamples, rng)
     result.attrs["min_difference"] = min_difference
     return result
@@ -120,7 +121,7 @@ def prefer_lists(
        probability  n
     0        0.667  3
     """
-    options.check_options(confidence_level, n_resamples)
+    _check_options(method, confidence_level, n_resamples)
     table, by = _grouped(table, by, "list_model", "list_reference")
     has = [_flags(table, column) for column in ("list_model", "list_reference")]
     lists = (has[0] - has[1]).replace(0, np.nan)
@@ -168,13 +169,18 @@ def prefer_first(
        probability  n
     0        0.833  3
     """
-    options.check_options(confidence_level, n_resamples)
+    _check_options(method, confidence_level, n_resamples)
     table, by = _grouped(table, by, "position")
     position = to_numeric(table["position"])
     bad = table["position"].notna() & ~position.isin([1, 2])
     refuse(bad, "1 (the model's output first), 2 (second) or NaN", table["position"], column="position")
     first = 3 - 2 * position.astype(float)
     return _preference(table, first, by, method, confidence_level, n_resamples, rng, draws=True)
+
+
+def _check_options(method, confidence_level, n_resamples):
+    options.check_options(confidence_level, n_resamples)
+    options.one_of("method", method, options.WinRateInterval)
 
 
 def _flags(table, column):
@@ -278,7 +284,10 @@ def response_curve(
     0       -25.5     0.18  50
     1        24.5     0.80  50
     """
-    options.check_options(confidence_level, n_resamples)
+    _check_options(method, confidence_level, n_resamples)
+    options.whole("n_bins", n_bins)
+    options.whole("df", df, 2)
+    options.whole("n_points", n_points, 2)
     options.one_of("kind", kind, ("bins", "spline"))
     options.one_of("scale", scale, SCALES)
     table, by = _grouped(table, by)

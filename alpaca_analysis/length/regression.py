@@ -101,6 +101,7 @@ def length_regression(
     options.level("confidence_level", confidence_level)
     options.one_of("scale", scale, SCALES)
     by = [] if by is None else options.groups(by, COLUMNS)
+    controls = options.groups(controls, name="controls") if controls else []
     table = check(table, require=[*by, *controls])
     blocks = [key for key in ("model", "reference", "annotator") if table[key].notna().any()]
     x = length_difference(table, scale=scale, by=blocks) / (100 if scale == "characters" else 1)

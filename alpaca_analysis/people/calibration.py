@@ -374,6 +374,7 @@ class _Pilot:
 
 def _pilots(table, humans, by, on):
     """Return what a result says of the match, and each group of `by` with what its estimate needs."""
+    votes.matching_columns(on)
     table = check(table, source="table", require=by)
     refuse_mixed(table, by)
     matched = votes.match(table, humans, on=on, unvoted=True)

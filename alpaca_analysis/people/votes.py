@@ -103,8 +103,7 @@ def match(
     AnnotationError
         Nothing to match by, no pair in common, or a human outcome that is not a verdict.
     """
-    if on is not None and len(on):
-        on = options.groups(on, name="on")
+    on = matching_columns(on)
     table, humans = check(table, source="table"), check(humans, source="humans")
     for column in on or ():
         check(table, source="table", require=[column])
@@ -115,7 +114,7 @@ def match(
     rows["low"] = rows["reference"].where(flipped, rows["model"])
     rows["high"] = rows["model"].where(flipped, rows["reference"])
     both = [c for c in ("idx", "repeat") if c in table and c in humans]
-    on = _comparison_columns(rows, both) if on is None else list(on)
+    on = _comparison_columns(rows, both) if on is None else on
     by_count = rows["instruction_id"].isna().all()
     if by_count and not on:
         raise AnnotationError(
@@ -133,6 +132,11 @@ def match(
     lengths = rows[["length_model", "length_reference"]].to_numpy()
     rows[["length_model", "length_reference"]] = np.where(turn[:, None], lengths[:, ::-1], lengths)
     return _align(rows, item, first, turn, tuple(on), unvoted)
+
+
+def matching_columns(on: Sequence[str] | None) -> list[str] | None:
+    """Return the columns that tell comparisons of one pair apart as a list, or raise; None where not said."""
+    return on if on is None else [] if on in ([], ()) else options.groups(on, name="on")
 
 
 def _check_verdicts(humans):

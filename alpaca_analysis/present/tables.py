@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.files import write_text
 from alpaca_analysis.present.rendering import ABSENT, Table, decimals, format_number, printable
 from alpaca_analysis.table.checks import columns_once, to_numeric
@@ -284,9 +285,8 @@ def to_leaderboard(
           win_rate  n_wins  n_wins_base
     gpt4     95.28     761           32
     """
+    options.one_of("mode", mode, ("minimal", "verified", "community"))
     frame = _frame(frame)
-    if mode not in ("minimal", "verified", "community"):
-        raise ValueError(f"mode: found {mode!r}, expected minimal, verified or community")
     if _is_percent(frame):
         raise ValueError("win_rate: found percent, expected fractions as `win_rate` returns them")
     if frame["model"].duplicated().any():

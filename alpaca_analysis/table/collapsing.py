@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.table.checks import COLUMNS, NAMES, check
 
@@ -58,6 +59,7 @@ def collapse(table, *, by: Sequence[str] = BY, means: Sequence[str] = ()) -> pd.
     """
     import narwhals as nw
 
+    by = options.groups(by)
     if isinstance(table, pd.DataFrame):
         table = check(table, require=[c for c in (*by, *means) if c not in COLUMNS])
     try:
@@ -113,6 +115,7 @@ def collapse_files(
     """
     import narwhals as nw
 
+    by = options.groups(by)
     dataset, name = _open(source), str(source)
     names = {c: (columns or {}).get(c, c) for c in (*COLUMNS, *by, *means)}
     wanted = {c: f for c, f in names.items() if f in dataset.schema.names and _used(c, by, means)}

@@ -199,6 +199,7 @@ def bradley_terry(
     ['a', 'b', 'c']
     """
     options.check_options(confidence_level, n_resamples)
+    covariates = options.groups(covariates, name="covariates") if covariates else []
     rows, left_out = _battles(table, covariates)
     names, (first, second) = _codes(rows)
     wins = _wins(rows, first, second, len(names))

@@ -39,7 +39,7 @@ def outcome_sd(win_rate: float, *, draw_rate: float = 0.0) -> float:
     """
     options.fraction("win_rate", win_rate)
     most = 2 * min(win_rate, 1 - win_rate)
-    if not ties.equal(draw_rate, most):
+    if isinstance(draw_rate, bool) or not ties.equal(draw_rate, most):
         options.number("draw_rate", draw_rate, 0, most)
     return math.sqrt(max(win_rate - draw_rate / 4 - win_rate**2, 0.0))
 
@@ -178,6 +178,7 @@ def plan_comparison(
     >>> plan_comparison(table, "xwinlm-70b-v0.1", "gpt4").loc[0, "n_needed"].item()
     78625.0
     """
+    z = _z(power, alpha)
     observed = compare(table, a, b, method="t").iloc[0]
     pair = pair_of(table, a, b)
     units, used = pair.units, pair.units.m > 0
@@ -189,7 +190,7 @@ def plan_comparison(
         sizes = units.counts @ used
         discordance, n = np.nan, int(sizes.min())
         sd = math.sqrt(sizes @ ratios.standard_error(units) ** 2)
-    z, difference = _z(power, alpha), float(observed["difference"])
+    difference = float(observed["difference"])
     needed = math.ceil((z * sd / difference) ** 2) if difference else math.inf
     row = {
         "model_a": a,

@@ -86,6 +86,7 @@ def specification_curve(
     ('tanh, difficulty, baselines', 8)
     """
     options.level("confidence_level", confidence_level)
+    options.number("penalty", penalty, 0)
     if isinstance(difficulty, str) and difficulty != "published":
         raise ValueError(f"difficulty: found {difficulty!r}, expected 'published' or a Series")
     table = check(table)

@@ -85,6 +85,7 @@ def transfer_length_control(
     [[0.95, 0.87]]
     """
     options.level("confidence_level", confidence_level)
+    options.whole("n_donors", n_donors)
     donors, features = _donors(table, difficulty, baselines)
     wanted = _features(lengths, difficulty)
     totals = win_rate(counts, method="t").set_index("model")
@@ -135,6 +136,7 @@ def validate_transfer(
     True
     """
     options.level("confidence_level", confidence_level)
+    options.whole("n_donors", n_donors)
     donors, features = _donors(table, difficulty, baselines)
     return _validated(donors, features, n_donors, confidence_level)
 
