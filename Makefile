@@ -8,7 +8,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install reproduce test test-browser lint test-engines test-generate benchmark growth lock clean simulate fuzz mutate \
-	test-oldest test-newest test-slow test-kernels test-kernels-all
+	test-oldest test-newest test-slow test-kernels test-kernels-all test-streams
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -110,6 +110,9 @@ test-newest: .venv-uv/installed ## run the tests on Python 3.11 with the newest 
 	$(UV) venv --quiet --clear --python "$(PYTHON311)" .venv-newest
 	$(UV) pip install --quiet --compile-bytecode --python .venv-newest --upgrade -e '.[$(EXTRAS)]'
 	.venv-newest/bin/python -m pytest -n 2 --dist loadgroup
+
+test-streams: .venv-uv/installed ## draw with the oldest and newest NumPy on each Python that is found
+	.venv-uv/bin/python tests/streams.py $(UV)
 
 benchmark: .venv/installed ## time the package against its peers, side by side
 	$(PY) tests/benchmarks/run.py
