@@ -34,7 +34,7 @@ reproduce: .venv/installed ## run all notebooks, without a network; results unde
 test: .venv/installed ## run the tests
 	$(PY) -m pytest -n 2 --dist loadgroup
 
-RANKING := tests/foundations tests/inference tests/win_rates tests/people tests/correlations tests/length tests/claims tests/audits
+RANKING := tests/foundations tests/inference tests/win_rates tests/people tests/correlations tests/length tests/claims tests/audits tests/test_invariance.py
 test-kernels: .venv/installed ## run the tests of what ranks or compares with each set of numerical kernels
 	$(PY) tests/kernels.py $(RANKING)
 
