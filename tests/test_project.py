@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from numpydoc.docscrape import NumpyDocString
 
 import alpaca_analysis as aa
 
@@ -116,3 +117,34 @@ def test_readme_says_what_the_code_computes():
 def test_figures_of_the_readme_are_there():
     for path in re.findall(r"!\[[^]]+\]\(([^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")):
         assert (ROOT / path).stat().st_size > 10_000
+
+
+ANYONE = "int, Generator or SeedSequence"
+WORDING = {  # of parameters that many functions share: their type, and how their description begins
+    "table": ("DataFrame", "Judgements|Battles"),
+    "humans": ("DataFrame", "Judgements"),
+    "confidence_level": ("float", r"Coverage in \(0, 1\)|Probability in \(0, 1\) that"),
+    "alpha": ("float", r"Level in \(0, 1\) of the two-sided test"),
+    "power": ("float|{1, 2}", r"Probability in \(0, 1\)|2 where"),
+    "n_resamples": ("int", "Bootstrap resamples|Random orders|Evaluations drawn"),
+    "rng": (ANYONE, "Seed of "),
+    "scoring": ('{"zero_one", "absolute"}', ""),
+    "on": ("sequence of str, optional", "Columns that tell comparisons of one pair apart"),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in aa.__all__ if inspect.isfunction(getattr(aa, name))])
+def test_parameters_are_described_in_place_and_the_shared_ones_alike(name):
+    function = getattr(aa, name)
+    described = {
+        each: (entry.type, " ".join(entry.desc))
+        for entry in NumpyDocString(inspect.getdoc(function))["Parameters"]
+        for each in entry.name.split(", ")
+    }
+    assert list(described) == list(inspect.signature(function).parameters)
+    for each, (kind, text) in described.items():
+        assert kind, f"{each} has no type"
+        assert not re.match(r"(As (in|for|of|by) |See )", text), f"{each} is described elsewhere: {text}"
+        types, beginning = WORDING.get(each, (kind, ""))
+        assert kind.removesuffix(", optional") in types.split("|") or kind.startswith(types), each
+        assert re.match(beginning, text), f"{each}: {text}"

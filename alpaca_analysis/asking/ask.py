@@ -165,12 +165,18 @@ def ask_in_batches(
 
     Parameters
     ----------
-    requests, store, progress, label
-        As for `ask_all`.
+    requests : sequence of dict
+        Everything that decides the answer; its hash is the key in the store.
     answers : callable
         Takes a batch of requests, returns their answers.
+    store : AnswerStore, optional
+        Where answers are looked up and kept, each batch as soon as it is there.
     batch_size : int
         Requests in one batch.
+    progress : bool, optional
+        Show a bar with the time left; by default where standard error is a terminal.
+    label : str
+        Word on the bar.
 
     Returns
     -------

@@ -51,7 +51,7 @@ def render(headline: str, findings: pd.DataFrame, results: dict[str, pd.DataFram
     headline : str
         What was audited.
     findings, results, settings
-        As `Audit` has them.
+        Those of an `Audit`.
     """
     import jinja2
     from markupsafe import Markup

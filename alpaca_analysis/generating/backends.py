@@ -121,8 +121,17 @@ class ServerBackend(Backend):
         that `template` makes of them.
     template : str
         Chat template for "completions".
-    base_url, api_key_env, timeout, max_retries, price
-        As `Server` takes them.
+    base_url : str, optional
+        Address up to ``/v1``; by default ``OPENAI_BASE_URL``, else OpenAI's.
+    api_key_env : str, optional
+        *Name* of the environment variable that holds the key; the key itself is never an argument.
+    timeout : float
+        Seconds for one try, to the last byte of its reply.
+    max_retries : int
+        Tries after the first.
+    price : two or three floats, optional
+        Dollars per million tokens of prompt and of completion, and of a prompt that the server has in
+        its cache.
     extra : dict, optional
         Further fields of the request.
     name : str, optional

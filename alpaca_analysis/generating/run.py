@@ -102,8 +102,16 @@ def generate(
         `vicuna_prompt`).
     backend : Backend or callable
         `ServerBackend`, `TransformersBackend`, `VLLMBackend`, or a function of a list of messages.
-    temperature, top_p, max_tokens, seed, stop
-        See `Sampling`.
+    temperature : float
+        From 0, which takes the likeliest token, to 2.
+    top_p : float
+        Share of probability to sample from, in (0, 1].
+    max_tokens : int
+        Longest answer.
+    seed : int
+        Of each request (vLLM, servers) or each batch (transformers).
+    stop : sequence of str
+        Texts that end an answer.
     cache : path or False, optional
         File of kept answers, by default in the user's cache folder; False for none.
     concurrency : int

@@ -81,8 +81,10 @@ def resample(units: Units, *, n_resamples: int = 9999, rng=0) -> np.ndarray:
     ----------
     units : Units
         What is resampled.
-    n_resamples, rng
-        As in `draw_weights`.
+    n_resamples : int
+        Bootstrap resamples.
+    rng : int, Generator or SeedSequence
+        Seed of the bootstrap.
 
     Returns
     -------

@@ -157,8 +157,17 @@ class ChatJudge(Judge):
         The model's name as the server knows it.
     design : {"one_token", "ranking", "batched_choice"} or Design
         How to ask.
-    base_url, api_key_env, timeout, max_retries, price
-        As `Server` takes them. The key itself comes from the environment only.
+    base_url : str, optional
+        Address up to ``/v1``; by default ``OPENAI_BASE_URL``, else OpenAI's.
+    api_key_env : str, optional
+        *Name* of the environment variable that holds the key; the key itself is never an argument.
+    timeout : float
+        Seconds for one try, to the last byte of its reply.
+    max_retries : int
+        Tries after the first.
+    price : two or three floats, optional
+        Dollars per million tokens of prompt and of completion, and of a prompt that the server has in
+        its cache.
     temperature : float
         Of the sampling; 0 asks for the likeliest answer.
     seed : int or None

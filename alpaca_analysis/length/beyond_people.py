@@ -74,7 +74,7 @@ def bias_beyond_humans(
     table : DataFrame
         Judgements of one or more judges (``annotator``), with lengths.
     humans : DataFrame
-        Verdicts of people on the same pairs. Pairs are matched as `human_agreement` matches them,
+        Judgements of the same pairs by people. Pairs are matched as `human_agreement` matches them,
         whichever side is called the model's; several judgements of a pair by one name are several
         people. A judge's repeated judgements of a pair are averaged.
     scale : {"tanh", "characters", "log_ratio"}

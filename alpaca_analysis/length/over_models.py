@@ -124,8 +124,12 @@ def model_length_regression(
         Mean characters of the models' outputs; aligned with `win_rates` on the index.
     unit : float
         Characters in a unit of length.
-    confidence_level, n_resamples, rng
-        Intervals; those of the correlations are BCa over models.
+    confidence_level : float
+        Coverage in (0, 1).
+    n_resamples : int
+        Bootstrap resamples of models, for the BCa intervals of the correlations.
+    rng : int, Generator or SeedSequence
+        Seed of the bootstrap.
 
     Returns
     -------

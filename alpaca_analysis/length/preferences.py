@@ -52,15 +52,21 @@ def prefer_longer(
         Characters; pairs that differ by no more are left out.
     by : str or sequence of str
         Columns that make a group; each group gets one probability.
-    method, confidence_level, n_resamples, rng
-        As in `win_rate`.
+    method : {"bca", "percentile", "t", "wilson"}
+        Interval, as `win_rate` makes it.
+    confidence_level : float
+        Coverage in (0, 1).
+    n_resamples : int
+        Bootstrap resamples; ignored by "t" and "wilson".
+    rng : int, Generator or SeedSequence
+        Seed of the bootstrap.
 
     Returns
     -------
     DataFrame
-        `by` columns, ``probability``, ``standard_error``, ``ci_low``, ``ci_high``, ``n`` (the
-        judgements that count) and ``note``, largest first; 0.5 is no preference. A group without a
-        single such judgement is NaN with the reason in ``note``.
+        `by` columns, ``probability``, ``standard_error``, ``ci_low``, ``ci_high``, ``n`` (the judgements
+        that count), ``reason`` and ``note``, largest first; 0.5 is no preference. A group without such a
+        judgement is NaN with the reason.
 
     Raises
     ------
@@ -104,13 +110,23 @@ def prefer_lists(
     table : DataFrame
         Judgements with ``list_model`` and ``list_reference``: whether the output holds a bulleted,
         numbered or lettered list (boolean, or 0 and 1). Pairs where both or neither do are left out.
-    by, method, confidence_level, n_resamples, rng
-        As in `prefer_longer`.
+    by : str or sequence of str
+        Columns that make a group; each group gets one probability.
+    method : {"bca", "percentile", "t", "wilson"}
+        Interval, as `win_rate` makes it.
+    confidence_level : float
+        Coverage in (0, 1).
+    n_resamples : int
+        Bootstrap resamples; ignored by "t" and "wilson".
+    rng : int, Generator or SeedSequence
+        Seed of the bootstrap.
 
     Returns
     -------
     DataFrame
-        As `prefer_longer`.
+        `by` columns, ``probability``, ``standard_error``, ``ci_low``, ``ci_high``, ``n`` (the judgements
+        that count), ``reason`` and ``note``, largest first; 0.5 is no preference. A group without such a
+        judgement is NaN with the reason.
 
     Examples
     --------
@@ -147,13 +163,23 @@ def prefer_first(
     ----------
     table : DataFrame
         Judgements with ``position``: 1 where the model's output came first, 2 where it came second.
-    by, method, confidence_level, n_resamples, rng
-        As in `prefer_longer`.
+    by : str or sequence of str
+        Columns that make a group; each group gets one probability.
+    method : {"bca", "percentile", "t", "wilson"}
+        Interval, as `win_rate` makes it.
+    confidence_level : float
+        Coverage in (0, 1).
+    n_resamples : int
+        Bootstrap resamples; ignored by "t" and "wilson".
+    rng : int, Generator or SeedSequence
+        Seed of the bootstrap.
 
     Returns
     -------
     DataFrame
-        As `prefer_longer`.
+        `by` columns, ``probability``, ``standard_error``, ``ci_low``, ``ci_high``, ``n`` (the judgements
+        that count), ``reason`` and ``note``, largest first; 0.5 is no preference. A group without such a
+        judgement is NaN with the reason.
 
     Raises
     ------
@@ -260,10 +286,14 @@ def response_curve(
         Columns that make a group; each group gets its curve.
     n_bins, df, n_points : int
         Bins; degrees of freedom; points at which the spline is evaluated.
-    method, n_resamples, rng
-        Interval of a bin, as in `win_rate`; ignored by "spline".
+    method : {"bca", "percentile", "t", "wilson"}
+        Interval of a bin, as `win_rate` makes it; ignored by "spline".
     confidence_level : float
         Coverage in (0, 1), point by point: the band does not cover the whole curve at once.
+    n_resamples : int
+        Bootstrap resamples; ignored by "t", "wilson" and "spline".
+    rng : int, Generator or SeedSequence
+        Seed of the bootstrap.
 
     Returns
     -------

@@ -41,7 +41,7 @@ def to_dataset(table: pd.DataFrame, path=None, *, licence: str | None = None) ->
     Parameters
     ----------
     table : DataFrame
-        As from `read_annotations`.
+        Judgements, as `read_annotations` returns them.
     path : path, optional
         A new folder to save it in, with its card as ``README.md``; ``hf:`` names are written by
         ``push_to_hub`` of what is returned.

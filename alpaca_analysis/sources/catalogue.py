@@ -117,7 +117,7 @@ def available(name: str) -> str:
     Parameters
     ----------
     name : str
-        As for `fetch`: a name of the catalogue, a path of the registry, or a pattern of such paths.
+        A name of the catalogue, a path of the registry, or a pattern of such paths.
 
     Returns
     -------
@@ -142,7 +142,7 @@ def load(name: str, *, download: bool = True) -> pd.DataFrame:
     Parameters
     ----------
     name : str
-        As in the catalogue.
+        One of the names of `catalog`.
     download : bool
         Whether rows that are in neither the mirror nor the cache may be downloaded.
 
@@ -276,7 +276,8 @@ def verify(name: str | None = None) -> pd.DataFrame:
     Parameters
     ----------
     name : str, optional
-        As for `fetch`; by default every published file.
+        A name of the catalogue, a path of the registry, or a pattern of such paths; by default every
+        published file.
 
     Returns
     -------

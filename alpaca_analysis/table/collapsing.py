@@ -87,8 +87,11 @@ def collapse_files(
     source : path, or list of paths
         A file, a folder (searched at any depth), or files; ``.parquet``, or ``.jsonl`` and ``.ndjson``
         (also gzipped), one kind at a time. Rows are those of the table.
-    by, means
-        As in `collapse`.
+    by : sequence of str
+        Columns to keep apart. A standard column that the files lack is left NA.
+    means : sequence of str
+        Numeric columns, such as "length_model", to carry along as means over each row's judgements
+        (weighted by ``n``, missing values left out).
     columns : mapping, optional
         Names in the files of columns of the table that are called differently there, such as
         ``{"model": "model_a", "reference": "model_b"}``.
@@ -96,12 +99,12 @@ def collapse_files(
     Returns
     -------
     DataFrame
-        As of `collapse`.
+        One row per group and outcome, as `collapse` returns it.
 
     Raises
     ------
     AnnotationError
-        As `collapse`, and where files of both kinds, or none, are found.
+        A column that is not there or cannot be counted; files of both kinds, or none.
 
     Examples
     --------

@@ -159,8 +159,10 @@ def bradley_terry(
         minus reference. Rows without a value are left out and counted in the settings.
     confidence_level : float
         Coverage in (0, 1).
-    n_resamples, rng
-        Bootstrap resamples and seed.
+    n_resamples : int
+        Bootstrap resamples.
+    rng : int, Generator or SeedSequence
+        Seed of the bootstrap.
 
     Returns
     -------

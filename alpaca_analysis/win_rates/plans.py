@@ -102,8 +102,15 @@ def instructions_needed(
     ----------
     difference : float
         A fraction other than 0.
-    win_rate, draw_rate, standard_deviation, power, alpha
-        As in `minimum_detectable_difference`.
+    win_rate, draw_rate : float
+        What the standard deviation of one outcome follows from; `outcome_sd`.
+    standard_deviation : float, optional
+        Standard deviation per instruction, in place of the two above: for a paired comparison that
+        of the difference of the two outcomes, as `plan_comparison` reports it.
+    power : float
+        Probability in (0, 1) of finding it.
+    alpha : float
+        Level in (0, 1) of the two-sided test.
 
     Returns
     -------
@@ -149,8 +156,10 @@ def plan_comparison(
         Judgements of both models against one reference by one annotator.
     a, b : str
         Names in the ``model`` column.
-    power, alpha : float
-        Power and two-sided level, in (0, 1).
+    power : float
+        Probability in (0, 1) of finding it.
+    alpha : float
+        Level in (0, 1) of the two-sided test.
 
     Returns
     -------
@@ -163,7 +172,7 @@ def plan_comparison(
     Raises
     ------
     AnnotationError
-        As `compare`.
+        No usable judgement of one of the two, or several references or annotators.
 
     Notes
     -----
@@ -285,8 +294,10 @@ def plan_order(
         Probability in (0, 1) that the whole order is shown.
     confidence_level : float
         Coverage in (0, 1) of all pairs at once.
-    n_resamples, rng
-        Bootstrap resamples and seed.
+    n_resamples : int
+        Bootstrap resamples.
+    rng : int, Generator or SeedSequence
+        Seed of the bootstrap.
 
     Returns
     -------

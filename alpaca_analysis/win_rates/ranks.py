@@ -41,8 +41,10 @@ def pairwise_differences(
         Judgements of two or more models against one reference by one annotator.
     confidence_level : float
         Probability in (0, 1) that all intervals cover at once.
-    n_resamples, rng
-        Bootstrap resamples and seed.
+    n_resamples : int
+        Bootstrap resamples.
+    rng : int, Generator or SeedSequence
+        Seed of the bootstrap.
     stratify : str, optional
         Column whose groups keep their size in every resample.
 
@@ -187,8 +189,10 @@ def rank_sets(
         sets are then wider or narrower than the paired ones, usually wider.
     confidence_level : float
         Coverage in (0, 1).
-    n_resamples, rng
-        Bootstrap resamples and seed.
+    n_resamples : int
+        Bootstrap resamples.
+    rng : int, Generator or SeedSequence
+        Seed of the bootstrap.
     stratify : str, optional
         Column whose groups keep their size in every resample.
 
@@ -264,7 +268,7 @@ def joint_rank_sets(joint: JointEstimates, *, confidence_level=0.95) -> tuple[pd
     Returns
     -------
     frame : DataFrame
-        As of `rank_sets`, with ``estimate`` in place of ``win_rate``.
+        The columns of `rank_sets`, with ``estimate`` in place of ``win_rate``.
     critical : float
         Critical value of the largest |t| over all pairs.
     """

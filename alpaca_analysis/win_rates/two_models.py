@@ -153,7 +153,7 @@ def pair_of(table: pd.DataFrame, a: str, b: str) -> Pair:
     Raises
     ------
     AnnotationError
-        As `compare`.
+        A model that the table lacks, or several references or annotators.
     """
     table = check(table)
     select_models(table, [a, b])

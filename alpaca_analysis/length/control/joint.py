@@ -43,7 +43,7 @@ def fit_joint(table: pd.DataFrame, *, confidence_level: float, settings: dict) -
     Returns
     -------
     LengthControl
-        As `fit_length_control` returns.
+        The result of `fit_length_control`.
 
     References
     ----------

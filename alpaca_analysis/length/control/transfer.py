@@ -47,8 +47,11 @@ def transfer_length_control(
     lengths : DataFrame
         Rows of the models wanted: ``model`` and ``length_feature``, or ``length_model`` and
         ``length_reference``; ``difficulty`` or ``instruction_id``; optional ``n``. Outcomes are ignored.
-    difficulty, baselines
-        As in `fit_length_control`; not "joint".
+    difficulty : "published", None or Series
+        AlpacaEval's difficulties as rebuilt for its 805 instructions, none, or one's own by instruction id.
+    baselines : {"auto", "published", None}
+        Whether AlpacaEval's two gamed baselines take part in each fit. "auto": with difficulty "published"
+        only.
     n_donors : int
         How many donors, at least 3.
     confidence_level : float
@@ -118,8 +121,17 @@ def validate_transfer(
 
     Parameters
     ----------
-    table, difficulty, baselines, n_donors, confidence_level
-        As in `transfer_length_control`; every model is in turn left out of the donors.
+    table : DataFrame
+        Judgements (or cells) of the donors; every model is in turn left out of them.
+    difficulty : "published", None or Series
+        AlpacaEval's difficulties as rebuilt for its 805 instructions, none, or one's own by instruction id.
+    baselines : {"auto", "published", None}
+        Whether AlpacaEval's two gamed baselines take part in each fit. "auto": with difficulty "published"
+        only.
+    n_donors : int
+        How many donors, at least 3.
+    confidence_level : float
+        Coverage in (0, 1).
 
     Returns
     -------

@@ -190,9 +190,9 @@ def read_outputs(source, *, texts: bool = False, split: str | None = None) -> pd
     Parameters
     ----------
     source : path, glob, hub name, list of these, DataFrame or Dataset
-        As of `read_annotations`: records with ``instruction``, ``output`` and optionally ``generator``
-        and ``dataset``. Of a folder, files called ``model_outputs.*`` are read at any depth. Under
-        ``results/<model>/`` the folder's name is the model's.
+        Whatever `read_annotations` takes, with records of ``instruction``, ``output`` and optionally
+        ``generator`` and ``dataset``. Of a folder, files called ``model_outputs.*`` are read at any
+        depth. Under ``results/<model>/`` the folder's name is the model's.
     texts : bool
         Keep the columns ``instruction`` and ``output``.
     split : str, optional
