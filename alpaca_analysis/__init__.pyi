@@ -77,6 +77,10 @@ from .claims.win_rates import possible_n as possible_n
 from .claims.win_rates import chance_possible as chance_possible
 from .claims.leaderboards import audit_leaderboard as audit_leaderboard
 
+# Read the pairs
+from .explorers.browser import browse as browse
+from .explorers.browser import Browser as Browser
+
 # Everything at once
 from .audits.auditing import audit as audit
 from .audits.auditing import Audit as Audit

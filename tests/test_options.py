@@ -36,6 +36,7 @@ WRONG = {
     "min_difference": (-1, NAN, "30"),
     "minimum": (1, 5.5, "5"),
     "mode": CHOICES,
+    "n": COUNTS,
     "n_bins": (0, 2.5, "10"),
     "n_donors": COUNTS,
     "n_draws": COUNTS,
@@ -56,12 +57,14 @@ WRONG = {
     "scoring": CHOICES,
     "seed": (1.7, "1", None),
     "sizes": ([], [0], [1.5], 100),
+    "sort": CHOICES,
     "standard_deviation": (-0.1, 3, NAN, "0.5"),
     "stop": ("END", [1]),
     "temperature": (-1, NAN, "0", 3),
     "top_p": (0, 1.5, NAN, "1"),
     "unit": (0, -1, NAN, "100"),
     "weight": (-0.1, 1.5, NAN, "1"),
+    "where": (3, True),
     "win_rate": FRACTIONS,
 }
 ACCEPTED = {  # what an option of that name means elsewhere
