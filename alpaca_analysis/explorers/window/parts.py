@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,7 +59,7 @@ def numbers(pairs: pd.DataFrame, sort: str, *, of: int | None = None) -> dict:
     facets, single = _facets(pairs)
     longer = pairs["length_difference"]
     known = longer.dropna()
-    edges = np.unique(np.quantile(known, (0.2, 0.4, 0.6, 0.8)).round()) if len(known) else []
+    edges = np.unique(np.quantile(known, (0.2, 0.4, 0.6, 0.8)).round()).tolist() if len(known) else []
     unit = pd.factorize(pairs["instruction_id"], use_na_sentinel=True)[0]
     own = unit < 0
     unit[own] = unit.max(initial=-1) + 1 + np.arange(own.sum())
@@ -86,7 +87,7 @@ def numbers(pairs: pd.DataFrame, sort: str, *, of: int | None = None) -> dict:
         "length_known": bool(len(known)),
         "longer": _plain(longer, 0),
         "position": _plain(pairs["position"], 0) if "position" in pairs else None,
-        "edges": [float(edge) for edge in edges],
+        "edges": edges,
         "unit": [int(u) for u in unit],
         "quantiles": stats.t.ppf(0.975, np.arange(1, 1001)).round(6).tolist(),
         "facets": facets,
@@ -154,7 +155,7 @@ def texts(pairs: pd.DataFrame, source: read.Texts, rows: Iterable[int]) -> dict[
     others = [c for c in others if not any(c in (a, b) for _, a, b in features)]
     out = {}
     for k, row in enumerate(rows):
-        entry = pair_texts(found.iloc[k], known=source.known)
+        entry: dict[str, Any] = pair_texts(found.iloc[k], known=source.known)
         values = pairs.iloc[row]
         entry["features"] = [[name, _cell(values[a]), _cell(values[b])] for name, a, b in features]
         entry["columns"] = [[printable(c), _cell(values[c])] for c in others if _cell(values[c]) != "–"]
@@ -163,7 +164,7 @@ def texts(pairs: pd.DataFrame, source: read.Texts, rows: Iterable[int]) -> dict[
     return out
 
 
-def pair_texts(found, *, known: bool = True) -> dict[str, str]:
+def pair_texts(found, *, known: bool = True) -> dict[str, Any]:
     """Return prompt and outputs as written, and the outputs rendered."""
     prompt, a, b = (read.shortened(found[column]) for column in read.COLUMNS)
     entry = {"prompt": prompt if known else read.NONE, "a": a, "b": b}
