@@ -65,7 +65,14 @@ def blocks_of(table: pd.DataFrame, by: list[str], stratify: str | None = None) -
         yield _block(inside, outcome[rows], n[rows], columns, codes, strata[rows])
 
 
-def _block(groups, y, n, columns, codes, strata):
+def _block(
+    groups: pd.DataFrame,
+    y: np.ndarray,
+    n: np.ndarray,
+    columns: np.ndarray,
+    codes: np.ndarray | None,
+    strata: np.ndarray,
+) -> Block:
     if codes is None:  # a bootstrap of counts draws them in turn: one order, that of `from_counts`
         order = np.lexsort((n, -y, columns))
         y, n, columns, strata = y[order], n[order], columns[order], strata[order]

@@ -116,7 +116,7 @@ def fit_logistic(
     return LogisticFit(fitted.params, fitted.cov_params(), n_units, few if rarer < FEW else "")
 
 
-def logit_interval(fit: LogisticFit, at: np.ndarray, confidence_level=0.95) -> pd.DataFrame:
+def logit_interval(fit: LogisticFit, at: np.ndarray, confidence_level: float = 0.95) -> pd.DataFrame:
     """Predict the mean outcome at the rows of `at`, with intervals made on the logit scale.
 
     Returns

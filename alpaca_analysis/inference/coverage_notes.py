@@ -119,7 +119,7 @@ def of_shares(shares: np.ndarray, counts: np.ndarray, size: int) -> Note:
     return _note(size, rarity(shares[:, None], counts)[0], FEW_IN_DIFFERENCE, False, "")
 
 
-def _note(size, carried, few, unseen, better) -> Note:
+def _note(size: int, carried: float, few: int, unseen: bool, better: str) -> Note:
     end = f"; {better}" if better else ""
     if np.isnan(carried):  # nothing varies: there is no interval
         return ""

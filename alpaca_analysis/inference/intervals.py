@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy import special, stats
 
@@ -11,14 +13,23 @@ from alpaca_analysis.inference.ratios import Units, covariance, influence, jackk
 from alpaca_analysis.inference.resampling import laws_of, resample
 
 
-def percentile_interval(resamples: np.ndarray, *, confidence_level=0.95) -> tuple[np.ndarray, np.ndarray]:
+def percentile_interval(
+    resamples: np.ndarray, *, confidence_level: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the percentile interval of every column of `resamples` (n_resamples, n_columns)."""
     tail = (1 - confidence_level) / 2
     low, high = np.nanquantile(resamples, [tail, 1 - tail], axis=0)
     return low, high
 
 
-def bca_interval(estimate, resamples, leave_one_out, *, counts=None, confidence_level=0.95):
+def bca_interval(
+    estimate: np.ndarray,
+    resamples: np.ndarray,
+    leave_one_out: np.ndarray,
+    *,
+    counts: np.ndarray | None = None,
+    confidence_level: float = 0.95,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the bias-corrected and accelerated interval of every column.
 
     Parameters
@@ -57,7 +68,9 @@ def bca_interval(estimate, resamples, leave_one_out, *, counts=None, confidence_
     return bounds[0], bounds[1]
 
 
-def resampled(units: Units, method: str, confidence_level: float, n_resamples: int, rng):
+def resampled(
+    units: Units, method: str, confidence_level: float, n_resamples: int, rng: Any
+) -> tuple[np.ndarray, np.ndarray]:
     """Return bootstrap intervals of the columns, from their exact laws where counts of verdicts have them.
 
     Parameters
@@ -107,7 +120,7 @@ def interval(
     df: float | np.ndarray | None = None,
     confidence_level: float = 0.95,
     n_resamples: int = 9999,
-    rng=0,
+    rng: Any = 0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return estimates, standard errors and intervals of the columns, or of contrasts of them.
 

@@ -41,11 +41,11 @@ def linear(X: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
     return (X @ coefficients[:, :, None])[..., 0]
 
 
-def _total(X, values):
+def _total(X: np.ndarray, values: np.ndarray) -> np.ndarray:
     return values @ X if X.ndim == 2 else (values[:, None, :] @ X)[:, 0]
 
 
-def _gram(X, weight):
+def _gram(X: np.ndarray, weight: np.ndarray) -> np.ndarray:
     if X.ndim == 3:
         return np.swapaxes(X * weight[..., None], 1, 2) @ X
     if len(weight) == 1:
@@ -55,13 +55,17 @@ def _gram(X, weight):
     return (weight @ products).reshape(-1, p, p)
 
 
-def score_and_information(X, y, weight, coefficients):
+def score_and_information(
+    X: np.ndarray, y: np.ndarray, weight: np.ndarray, coefficients: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Return gradient (n_batch, p) and negative Hessian (n_batch, p, p) of the log-likelihood."""
     p = expit(linear(X, coefficients))
     return _total(X, weight * (y - p)), _gram(X, weight * p * (1 - p))
 
 
-def joined(X, y, weight, fixed: Fixed | None):
+def joined(
+    X: np.ndarray, y: np.ndarray, weight: np.ndarray, fixed: Fixed | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return columns, outcomes and weights with the fixed rows appended."""
     if fixed is None:
         return X, y, weight
@@ -75,7 +79,16 @@ def joined(X, y, weight, fixed: Fixed | None):
     return X, y, np.hstack([weight, more])
 
 
-def fit(X, y, weight, *, fixed: Fixed | None = None, start=None, max_iter=60, tol=1e-9) -> Fit:
+def fit(
+    X: np.ndarray,
+    y: np.ndarray,
+    weight: np.ndarray,
+    *,
+    fixed: Fixed | None = None,
+    start: np.ndarray | None = None,
+    max_iter: int = 60,
+    tol: float = 1e-9,
+) -> Fit:
     """Fit a batch of logistic regressions by Newton's method.
 
     Parameters
@@ -117,7 +130,9 @@ def fit(X, y, weight, *, fixed: Fixed | None = None, start=None, max_iter=60, to
     return Fit(b, information, separated)
 
 
-def _newton(X, y, weight, b, max_iter, tol):
+def _newton(
+    X: np.ndarray, y: np.ndarray, weight: np.ndarray, b: np.ndarray, max_iter: int, tol: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return coefficients, information there, and what converged; each batch row stops by itself."""
     b, information = b.copy(), np.empty((*b.shape, b.shape[1]))
     active, converged = np.arange(len(b)), np.zeros(len(b), dtype=bool)
@@ -142,7 +157,7 @@ def _newton(X, y, weight, b, max_iter, tol):
     return b, information, converged
 
 
-def inverse(matrix):
+def inverse(matrix: np.ndarray) -> np.ndarray:
     """Return inverses of symmetric matrices, pseudo-inverses where one of them is singular."""
     try:
         return np.linalg.inv(matrix)
@@ -150,14 +165,14 @@ def inverse(matrix):
         return np.linalg.pinv(matrix, hermitian=True)
 
 
-def _solve(matrix, vector):
+def _solve(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
     try:
         return np.linalg.solve(matrix, vector[..., None])[..., 0]
     except np.linalg.LinAlgError:
         return (np.linalg.pinv(matrix, hermitian=True) @ vector[..., None])[..., 0]
 
 
-def _lost(X, weight, information):
+def _lost(X: np.ndarray, weight: np.ndarray, information: np.ndarray) -> np.ndarray:
     """Return where some direction has next to no information left, compared with even odds."""
     even = _gram(X, weight / 4)
     scale = np.sqrt(np.maximum(np.diagonal(even, axis1=1, axis2=2), 1e-300))
@@ -173,7 +188,16 @@ def _lost(X, weight, information):
     return lost
 
 
-def fit_l1(X, y, weight, penalty, *, fixed: Fixed | None = None, max_iter=200, tol=1e-9) -> np.ndarray:
+def fit_l1(
+    X: np.ndarray,
+    y: np.ndarray,
+    weight: np.ndarray,
+    penalty: float,
+    *,
+    fixed: Fixed | None = None,
+    max_iter: int = 200,
+    tol: float = 1e-9,
+) -> np.ndarray:
     """Return the coefficients (p,) that maximise log-likelihood - penalty * sum |coefficient|.
 
     One regression, by proximal Newton steps whose quadratic is minimised coordinate by coordinate.
@@ -192,7 +216,7 @@ def fit_l1(X, y, weight, penalty, *, fixed: Fixed | None = None, max_iter=200, t
     return b
 
 
-def _soft_newton(b, score, information, penalty):
+def _soft_newton(b: np.ndarray, score: np.ndarray, information: np.ndarray, penalty: float) -> np.ndarray:
     """Return the penalised minimum of the quadratic at b; in plain numbers, faster than arrays of three."""
     start, slope, curve = b.tolist(), score.tolist(), information.tolist()
     new, terms = list(start), range(len(start))
@@ -207,7 +231,9 @@ def _soft_newton(b, score, information, penalty):
     return np.array(new)
 
 
-def mean_at(X0, weight, coefficients):
+def mean_at(
+    X0: np.ndarray, weight: np.ndarray, coefficients: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the weighted mean over rows of sigmoid(X0 b), and its gradient by b, per batch row."""
     p = expit(linear(X0, coefficients))
     total = weight.sum(axis=-1, keepdims=True)
@@ -216,7 +242,16 @@ def mean_at(X0, weight, coefficients):
         return mean, p, _total(X0, weight * p * (1 - p)) / total
 
 
-def influence(X, X0, y, weight, asked, fit: Fit, *, leverage=True) -> tuple[np.ndarray, np.ndarray]:
+def influence(
+    X: np.ndarray,
+    X0: np.ndarray,
+    y: np.ndarray,
+    weight: np.ndarray,
+    asked: np.ndarray,
+    fit: Fit,
+    *,
+    leverage: bool = True,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean of sigmoid(X0 b), and what each single judgement contributes to its error.
 
     The estimating equations of b and of the mean over instructions are stacked (M-estimation); a

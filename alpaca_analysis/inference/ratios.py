@@ -64,7 +64,7 @@ def apart(one: Units, two: Units) -> Units:
     )
 
 
-def _ratio(y, m):
+def _ratio(y: np.ndarray, m: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(m > 0, y / m, np.nan)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -14,7 +15,7 @@ EXPANDED = 20_000  # judgements in a table of counts that are drawn one by one
 CHUNK_CELLS = 200_000  # weights drawn at once: few enough to stay in the processor's cache
 
 
-def draw_weights(units: Units, *, n_resamples: int, rng, dtype=float) -> Iterator[np.ndarray]:
+def draw_weights(units: Units, *, n_resamples: int, rng: Any, dtype: Any = float) -> Iterator[np.ndarray]:
     """Yield blocks of weights: how often each unit occurs in each resample.
 
     Parameters
@@ -51,7 +52,7 @@ def draw_weights(units: Units, *, n_resamples: int, rng, dtype=float) -> Iterato
         yield weights
 
 
-def _draw(multiplicity, n, size, rng):
+def _draw(multiplicity: np.ndarray | None, n: int, size: int, rng: Any) -> np.ndarray:
     """Return the weights of `n` units in `size` resamples; only by methods whose stream NumPy keeps."""
     if multiplicity is None:
         return counted(rng.integers(n, size=(size, n), dtype=np.int32), n)
@@ -67,14 +68,14 @@ def _draw(multiplicity, n, size, rng):
     return weights
 
 
-def counted(drawn, n):
+def counted(drawn: np.ndarray, n: int) -> np.ndarray:
     """Count how often each of n units was drawn in each row of `drawn`, in one pass over all cells."""
     size = len(drawn)
     cell = np.add(drawn, np.arange(size)[:, None] * n, dtype=np.intp)
     return np.bincount(cell.ravel(), minlength=size * n).reshape(size, n)
 
 
-def resample(units: Units, *, n_resamples: int = 9999, rng=0) -> np.ndarray:
+def resample(units: Units, *, n_resamples: int = 9999, rng: Any = 0) -> np.ndarray:
     """Return theta of every column in every resample.
 
     Parameters
@@ -139,12 +140,12 @@ def laws_of(units: Units) -> list[VerdictLaw] | None:
     return laws
 
 
-def _drawn_from(laws, size, rng):
+def _drawn_from(laws: Sequence[Any], size: int, rng: Any) -> np.ndarray:
     streams = [rng] if len(laws) == 1 else rng.spawn(len(laws))
     return np.column_stack([law.draw(size, stream) for law, stream in zip(laws, streams, strict=True)])
 
 
-def _exact_in_single(units, size):
+def _exact_in_single(units: Any, size: int) -> bool:
     """Tell whether all sums are exact in single precision, as those of verdicts (0, 0.5, 1) are."""
     largest = size * max(np.abs(units.y).max(initial=0), np.abs(units.m).max(initial=0))
     halves = all((2 * v == np.rint(2 * v)).all() for v in (units.y, units.m))

@@ -126,7 +126,7 @@ def finish(
     return frame
 
 
-def _said_of(frame, notes) -> tuple[list[str], list[str]]:
+def _said_of(frame: pd.DataFrame, notes: Iterable[Any] | None) -> tuple[list[str], list[str]]:
     """Return codes and sentences of every row."""
     if notes is None and {"reason", "note"} <= set(frame):
         return frame["reason"].tolist(), frame["note"].tolist()
@@ -181,11 +181,11 @@ def warn_undefined(frame: pd.DataFrame, names: Sequence[str]) -> None:
         warn(f"{shown}{more}: {lost['note'].iloc[0]}", UndefinedWarning)
 
 
-def seed_of(rng) -> int | str:
+def seed_of(rng: Any) -> int | str:
     """Return the seed as a result states it: the number, or that a generator of unknown state was given."""
     return int(rng) if isinstance(rng, (int, np.integer)) else "generator"
 
 
-def unit_of(identified) -> str:
+def unit_of(identified: bool) -> str:
     """Return what is resampled, as a result states it: instructions, where judgements name theirs."""
     return "instruction" if identified else "judgement (no instruction ids)"

@@ -7,6 +7,7 @@ convolution, so intervals need neither resamples nor a seed, and resamples can b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -42,7 +43,7 @@ class VerdictLaw:
         """Return the distribution function at the support points."""
         return np.minimum(np.cumsum(self.probability), 1.0)
 
-    def quantile(self, level) -> np.ndarray:
+    def quantile(self, level: Any) -> np.ndarray:
         """Return the smallest support point whose distribution function reaches each level."""
         at = np.searchsorted(self.cumulative(), np.asarray(level) * (1 - 1e-13), side="left")
         return self.support[np.minimum(at, len(self.probability) - 1)]

@@ -59,7 +59,7 @@ def instruction_id(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def check(table: pd.DataFrame, *, source="table", require: Iterable[str] = ()) -> pd.DataFrame:
+def check(table: pd.DataFrame, *, source: str = "table", require: Iterable[str] = ()) -> pd.DataFrame:
     """Return `table` with every standard column in its standard type, or raise.
 
     Parameters
@@ -118,7 +118,7 @@ def check(table: pd.DataFrame, *, source="table", require: Iterable[str] = ()) -
     return checked
 
 
-def columns_once(frame: pd.DataFrame, *, source="table") -> None:
+def columns_once(frame: pd.DataFrame, *, source: str = "table") -> None:
     """Raise where two columns of a frame share a name, or names have several levels."""
     if isinstance(frame.columns, pd.MultiIndex):
         raise AnnotationError("columns with one name each", source=source, found=list(frame.columns))
@@ -127,7 +127,14 @@ def columns_once(frame: pd.DataFrame, *, source="table") -> None:
         raise AnnotationError("each column once", source=source, found=Verbatim(f"column {twice!r} twice"))
 
 
-def refuse(bad, expected: str, values: pd.Series, *, column: str, source="table") -> None:
+def refuse(
+    bad: pd.Series | np.ndarray | list[bool],
+    expected: str,
+    values: pd.Series,
+    *,
+    column: str,
+    source: str = "table",
+) -> None:
     """Raise where an entry of `bad` is true, naming the first row and the value it has in `values`."""
     bad = np.asarray(bad, dtype=bool)
     if bad.any():
@@ -135,7 +142,7 @@ def refuse(bad, expected: str, values: pd.Series, *, column: str, source="table"
         raise AnnotationError(expected, source=source, row=row, column=column, found=values.iloc[row])
 
 
-def _ids(table, source):
+def _ids(table: pd.DataFrame, source: str) -> pd.api.extensions.ExtensionArray:
     if "instruction_id" in table:
         return table["instruction_id"].astype("string").array
     if "instruction" not in table:
@@ -146,7 +153,7 @@ def _ids(table, source):
     return pd.array(prompts.map(instruction_id), dtype="string")
 
 
-def _category(table, column, source):
+def _category(table: pd.DataFrame, column: str, source: str) -> pd.Categorical:
     none = pd.Categorical.from_codes(np.full(len(table), -1), categories=pd.Index([], dtype="str"))
     if column not in table:
         return none
@@ -164,7 +171,7 @@ def _category(table, column, source):
     return none if values.isna().all() else pd.Categorical(values)
 
 
-def _outcomes(values, source):
+def _outcomes(values: pd.Series, source: str) -> np.ndarray:
     strange = values.map(lambda v: isinstance(v, _NO_NUMBERS)) if values.dtype.kind not in "fiu" else None
     numbers = to_numeric(values).astype(float)
     bad = (numbers < 0) | (numbers > 1) | (numbers.isna() & values.notna())
@@ -187,7 +194,7 @@ def to_numeric(values: pd.Series) -> pd.Series:
     return numbers
 
 
-def _lengths(table, column, source):
+def _lengths(table: pd.DataFrame, column: str, source: str) -> np.ndarray:
     if column not in table:
         text = column.replace("length", "output")
         written = table[text] if text in table else [None] * len(table)
@@ -198,13 +205,13 @@ def _lengths(table, column, source):
     return numbers.to_numpy()
 
 
-def _weights(table, source):
+def _weights(table: pd.DataFrame, source: str) -> np.ndarray:
     if "n" not in table:
         return np.ones(len(table), dtype=np.int64)
     return whole_numbers(table["n"], column="n", source=source, minimum=1)
 
 
-def whole_numbers(values: pd.Series, *, column: str, source="table", minimum=0) -> np.ndarray:
+def whole_numbers(values: pd.Series, *, column: str, source: str = "table", minimum: int = 0) -> np.ndarray:
     """Return `values` as int64, or raise naming the first that is not a whole number >= `minimum`."""
     numbers = to_numeric(values).astype(float).to_numpy()
     bad = ~(numbers >= minimum) | (numbers != np.floor(numbers)) | (numbers > 2**53)
@@ -215,7 +222,7 @@ def whole_numbers(values: pd.Series, *, column: str, source="table", minimum=0) 
     return numbers.astype(np.int64)
 
 
-def _check_unique(table, source):
+def _check_unique(table: pd.DataFrame, source: str) -> None:
     identified = table["instruction_id"].notna()
     key = [c for c in KEY if c in table]
     for column in key:

@@ -6,8 +6,9 @@ the same pandas table.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -20,7 +21,7 @@ BATCH_ROWS = 1_000_000
 PARTIAL_ROWS = 2_000_000  # partial counts are added up when they reach this many rows
 
 
-def collapse(table, *, by: Sequence[str] = BY, means: Sequence[str] = ()) -> pd.DataFrame:
+def collapse(table: Any, *, by: Sequence[str] = BY, means: Sequence[str] = ()) -> pd.DataFrame:
     """Reduce judgements to counts: one row per group of `by` and distinct outcome.
 
     Parameters
@@ -71,7 +72,7 @@ def collapse(table, *, by: Sequence[str] = BY, means: Sequence[str] = ()) -> pd.
 
 
 def collapse_files(
-    source,
+    source: Any,
     *,
     by: Sequence[str] = BY,
     means: Sequence[str] = (),
@@ -137,7 +138,7 @@ def collapse_files(
     return _finish(_add(parts, by), by, means)
 
 
-def _batches(dataset, projection):
+def _batches(dataset: Any, projection: Any) -> Iterator[Any]:
     """Yield Arrow tables of about BATCH_ROWS rows: JSON comes in blocks of a few thousand."""
     import pyarrow as pa
 
@@ -152,11 +153,11 @@ def _batches(dataset, projection):
         yield pa.Table.from_batches(held).unify_dictionaries()
 
 
-def _used(column, by, means):
+def _used(column: str, by: Sequence[str], means: Sequence[str]) -> bool:
     return column in ("model", "outcome", "n") or column in by or column in means
 
 
-def _open(source):
+def _open(source: Any) -> Any:
     import pyarrow.dataset as ds
 
     given = [source] if isinstance(source, str | Path) else list(source)
@@ -175,7 +176,7 @@ def _open(source):
     return _encoded(files)
 
 
-def _encoded(files):
+def _encoded(files: list[str]) -> Any:
     """Open Parquet files with texts left dictionary-encoded: five times faster to read and count."""
     import pyarrow as pa
     import pyarrow.dataset as ds
@@ -188,21 +189,21 @@ def _encoded(files):
     return ds.dataset(files, schema=pa.schema(fields), format=ds.ParquetFileFormat(read_options=options))
 
 
-def _is_text(kind):
+def _is_text(kind: Any) -> bool:
     import pyarrow as pa
 
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
-def _kind(path):
+def _kind(path: Any) -> str | None:
     name = str(path).removesuffix(".gz")
     return (
         "parquet" if name.endswith(".parquet") else "json" if name.endswith((".jsonl", ".ndjson")) else None
     )
 
 
-def _field(dataset, column, file_column):
+def _field(dataset: Any, column: str, file_column: str) -> Any:
     """Return the column as it is read; a column of nothing but null is one of numbers."""
     import pyarrow as pa
     import pyarrow.dataset as ds
@@ -213,7 +214,7 @@ def _field(dataset, column, file_column):
     return ds.field(file_column)
 
 
-def _count(frame, by, means, source):
+def _count(frame: Any, by: Sequence[str], means: Sequence[str], source: str) -> pd.DataFrame:
     """Return the counts of a narwhals frame, as pandas: keys, outcome, n, and sums for the means."""
     import narwhals as nw
 
@@ -250,7 +251,7 @@ def _count(frame, by, means, source):
     return counts.drop(columns="_invalid")
 
 
-def _moments(nw, column):
+def _moments(nw: Any, column: str) -> list:
     value, known = nw.col(f"_{column}"), ~nw.col(f"_{column}").is_null()
     return [
         nw.when(known).then(value * nw.col("n")).otherwise(0.0).alias(f"_sum_{column}"),
@@ -258,14 +259,14 @@ def _moments(nw, column):
     ]
 
 
-def _add(parts, by):
+def _add(parts: Any, by: Sequence[str]) -> pd.DataFrame:
     """Add up partial counts."""
     counts = pd.concat(parts, ignore_index=True)
     keys = [c for c in by if c in counts]
     return counts.groupby([*keys, "outcome"], dropna=False, observed=True, sort=False, as_index=False).sum()
 
 
-def _finish(counts, by, means):
+def _finish(counts: pd.DataFrame, by: Sequence[str], means: Sequence[str]) -> pd.DataFrame:
     keys = [c for c in by if c in counts]
     plain = {c: counts[c].astype(object).where(counts[c].notna(), None) for c in keys if c in NAMES}
     counts = counts.assign(**plain)  # engines differ in their types of text

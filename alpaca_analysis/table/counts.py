@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -9,7 +11,7 @@ from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
 from alpaca_analysis.table.checks import NAMES, check, columns_once, refuse, whole_numbers
 
 
-def from_counts(frame, *, reference: str | None = None, annotator: str | None = None) -> pd.DataFrame:
+def from_counts(frame: Any, *, reference: str | None = None, annotator: str | None = None) -> pd.DataFrame:
     """Make the table from counts of wins, losses and draws.
 
     Parameters
@@ -66,7 +68,7 @@ def from_counts(frame, *, reference: str | None = None, annotator: str | None = 
     return check(table[table["n"] > 0].reset_index(drop=True), source="counts")
 
 
-def _counted(frame):
+def _counted(frame: pd.DataFrame) -> list:
     """Return the numbers of wins, draws and losses."""
     losses = "n_wins_base" if "n_wins_base" in frame else "n_losses"
     if {"n_wins_base", "n_losses"} <= set(frame) and not frame["n_wins_base"].equals(frame["n_losses"]):
@@ -80,7 +82,7 @@ def _counted(frame):
     return [whole_numbers(frame[c], column=c, source="counts") for c in ("n_wins", "n_draws", losses)]
 
 
-def _asked(frame, judged):
+def _asked(frame: pd.DataFrame, judged: np.ndarray) -> np.ndarray:
     """Return how many judgements were asked for."""
     if "n_asked" not in frame:
         return judged
@@ -92,7 +94,7 @@ def _asked(frame, judged):
     return asked
 
 
-def _names(frame, given):
+def _names(frame: pd.DataFrame, given: Any) -> pd.DataFrame:
     """Return who was judged, against whom and by whom, each once; `given` stands in for absent columns."""
     absent = {name: pd.Series([given.get(name)] * len(frame), dtype=object) for name in NAMES}
     named = pd.DataFrame({name: frame.get(name, absent[name]) for name in NAMES})
@@ -102,7 +104,7 @@ def _names(frame, given):
     return names
 
 
-def _with_model_column(frame):
+def _with_model_column(frame: pd.DataFrame) -> pd.DataFrame:
     try:
         frame = pd.DataFrame(frame)
     except (ValueError, TypeError) as error:  # neither, or columns of different lengths
@@ -120,7 +122,7 @@ def _with_model_column(frame):
     return frame.reset_index(drop=True)
 
 
-def from_patterns(frame: pd.DataFrame, *, source="patterns") -> pd.DataFrame:
+def from_patterns(frame: pd.DataFrame, *, source: str = "patterns") -> pd.DataFrame:
     """Make the table from counts of patterns: who said what on how many pairs.
 
     Parameters

@@ -47,13 +47,13 @@ def all_identified(ids: pd.Series, groups: pd.DataFrame | None = None) -> bool:
     return bool(known.all())
 
 
-def require_judged(table: pd.DataFrame, *, source="table") -> None:
+def require_judged(table: pd.DataFrame, *, source: str = "table") -> None:
     """Raise unless at least one judgement of `table` is usable."""
     if table["outcome"].isna().all():
         raise AnnotationError(f"at least one usable judgement; all {len(table)} are missing", source=source)
 
 
-def select_models(table: pd.DataFrame, models: Sequence[str], *, source="table") -> None:
+def select_models(table: pd.DataFrame, models: Sequence[str], *, source: str = "table") -> None:
     """Raise unless every name in `models` occurs in the table, naming the closest that does."""
     import difflib
 
@@ -70,7 +70,10 @@ def select_models(table: pd.DataFrame, models: Sequence[str], *, source="table")
 
 
 def refuse_mixed(
-    table: pd.DataFrame, by: Sequence[str] = (), *, columns: Sequence[str] = ("reference", "annotator")
+    table: pd.DataFrame,
+    by: Sequence[str] = (),
+    *,
+    columns: Sequence[str] = ("reference", "annotator"),
 ) -> None:
     """Raise where a group holds judgements against several references or by several annotators.
 
@@ -120,7 +123,7 @@ expected one reference; select one
             raise AnnotationError(f"one {column}{advice}", column=column, found=found)
 
 
-def _cut(text, limit=80):
+def _cut(text: str, limit: int = 80) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 

@@ -354,7 +354,7 @@ def plan_order(
         frame,
         estimate="difference",
         method="single-step max-t on the joint bootstrap",
-        unit=unit_of(joint.shared.any()),
+        unit=unit_of(bool(joint.shared.any())),
         confidence_level=confidence_level,
         n_resamples=n_resamples,
         rng=rng,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from alpaca_analysis.foundations.errors import AnnotationError
@@ -16,7 +18,7 @@ FORMATS = ("auto", "alpaca_eval", "arena", "pandalm", "llmbar", "table")
 
 
 def read_annotations(
-    source, *, format: str = "auto", texts: bool = False, split: str | None = None
+    source: Any, *, format: str = "auto", texts: bool = False, split: str | None = None
 ) -> pd.DataFrame:
     """Read judgements into the table.
 
@@ -88,23 +90,23 @@ def read_annotations(
     return _read(read_sources(source, split=split), format, texts)
 
 
-def _is_table(names):
+def _is_table(names: Any) -> bool:
     return "outcome" in names and "model" in names and "preference" not in names
 
 
-def _from_frame(frame):
+def _from_frame(frame: pd.DataFrame) -> Columns:
     frame = frame.set_axis(frame.columns.map(str), axis=1)
     columns_once(frame, source="DataFrame")
     return Columns("DataFrame", columns={c: frame[c].tolist() for c in frame.columns})
 
 
-def _checked(frame, source):
+def _checked(frame: pd.DataFrame, source: Any) -> pd.DataFrame:
     table = check(frame, source=source)
     require_judged(table, source=source)
     return table
 
 
-def _read(sources, format, texts):
+def _read(sources: Any, format: str, texts: bool) -> list:
     rows, pandalm_parts, tables, licences = [], [], [], set()
     for columns in sources:  # one file's records are held at a time
         licences.add(columns.licence)
@@ -127,7 +129,7 @@ def _read(sources, format, texts):
     return read
 
 
-def _table(columns):
+def _table(columns: Any) -> pd.DataFrame:
     table = _checked(_frame(columns), columns.source)
     if columns.sha256 is not None:
         about = {"file": columns.source, "sha256": columns.sha256(), "n_rows": len(table)}
@@ -135,7 +137,7 @@ def _table(columns):
     return table
 
 
-def _frame(columns):
+def _frame(columns: Any) -> pd.DataFrame:
     import pyarrow as pa
 
     arrays = {name: columns.arrow(name) for name in columns.names}
@@ -147,7 +149,7 @@ def _frame(columns):
     return frame({name: columns.get(name) for name in columns.names}, columns.source)
 
 
-def _together(tables):
+def _together(tables: list) -> pd.DataFrame:
     if len(tables) == 1:
         return tables[0]
     loose = [t.astype(dict.fromkeys(t.select_dtypes("category"), object)) for t in tables]
@@ -184,7 +186,7 @@ def recognise(columns: Columns) -> str:
     raise AnnotationError(expected, source=columns.source, found=list(columns.names))
 
 
-def read_outputs(source, *, texts: bool = False, split: str | None = None) -> pd.DataFrame:
+def read_outputs(source: Any, *, texts: bool = False, split: str | None = None) -> pd.DataFrame:
     """Read what models wrote, AlpacaEval's ``model_outputs.json``.
 
     Parameters

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -95,7 +96,7 @@ def to_rows(columns: Columns, *, texts: bool = False) -> Rows:
     )
 
 
-def _said(columns, output_1, output_2):
+def _said(columns: Any, output_1: list, output_2: list) -> dict:
     annotator = names(columns, "annotator")
     index = columns.get("annotator_index")
     if index is not None and annotator is None:
@@ -112,11 +113,11 @@ def _said(columns, output_1, output_2):
     return {"dataset": dataset, "model": model, "reference": reference, "annotator": annotator}
 
 
-def _name_of_text(text):
+def _name_of_text(text: Any) -> str:
     return "output-" + hashlib.sha256(str(text).encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
-def _one_reference(reference, columns):
+def _one_reference(reference: Any, columns: Any) -> None:
     if isinstance(reference, list):
         row = next(i for i, name in enumerate(reference) if name != reference[0])
         raise AnnotationError(
@@ -129,7 +130,7 @@ def _one_reference(reference, columns):
         )
 
 
-def _apply_folder(said, columns):
+def _apply_folder(said: dict, columns: Any) -> tuple:
     named, extra, found = dict(said), {}, []
     for column, folder in folder_names(columns.path).items():
         inside = said[column]
@@ -144,7 +145,7 @@ def _apply_folder(said, columns):
     return named, extra, found
 
 
-def outcomes(preferences: list, source) -> np.ndarray:
+def outcomes(preferences: list, source: str) -> np.ndarray:
     """Turn AlpacaEval's preferences into outcomes, telling verdicts from weighted preferences.
 
     Examples
@@ -181,7 +182,7 @@ def outcomes(preferences: list, source) -> np.ndarray:
     return np.where(values == 0, 0.5, values - 1)
 
 
-def _number(value, row, source):
+def _number(value: Any, row: Any, source: str) -> Any:
     if value is None or value is pd.NA:
         return None
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
@@ -220,7 +221,7 @@ def outputs_table(parts: list[Columns], *, texts: bool = False) -> pd.DataFrame:
     return table
 
 
-def _outputs_once(table, source):
+def _outputs_once(table: pd.DataFrame, source: str) -> None:
     twice = table[["instruction_id", "model"]].duplicated()
     if twice.any():
         row = int(np.flatnonzero(twice)[0])

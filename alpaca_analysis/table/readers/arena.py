@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from alpaca_analysis.foundations.errors import AnnotationError
@@ -55,7 +57,7 @@ def to_rows(columns: Columns, *, texts: bool = False) -> Rows:
         "reference": names(columns, "model_b", required=True),
         "annotator": names(columns, judge),
     }
-    extra = {} if turns is None else {"turn": turns}
+    extra: dict[str, Any] = {} if turns is None else {"turn": turns}
     repeat = _repeats(ids, named, columns.source)
     if repeat is not None:
         extra["repeat"] = repeat
@@ -75,7 +77,7 @@ def to_rows(columns: Columns, *, texts: bool = False) -> Rows:
     )
 
 
-def _prompts(columns, turns):
+def _prompts(columns: Any, turns: list | None) -> tuple[list, list]:
     """Return the prompts' texts and their ids; where no text is known the question's id serves."""
     turns = turns or [None] * len(columns)
     if "conversation_a" in columns:
@@ -93,7 +95,7 @@ def _prompts(columns, turns):
     return [None] * len(columns), ids
 
 
-def _written(columns, side):
+def _written(columns: Any, side: Any) -> list:
     if f"conversation_{side}" in columns:
         conversations = columns.require(f"conversation_{side}")
         return ["\n\n".join(_said(c, "assistant", columns, i, side)) for i, c in enumerate(conversations)]
@@ -103,7 +105,7 @@ def _written(columns, side):
     return [None] * len(columns)
 
 
-def _turns(columns):
+def _turns(columns: Any) -> list | None:
     """Return the judged turn of each record, counted from 1, or None where it is not said."""
     if "turn" not in columns:
         return None
@@ -117,7 +119,7 @@ def _turns(columns):
     return [None if np.isnan(turn) else int(turn) for turn in turns]
 
 
-def _said(conversation, role, columns, row, side):
+def _said(conversation: Any, role: str, columns: Any, row: int, side: Any) -> list:
     try:
         said = [turn["content"] for turn in conversation if turn["role"] == role and turn["content"]]
     except (TypeError, KeyError):
@@ -133,7 +135,7 @@ def _said(conversation, role, columns, row, side):
     return said
 
 
-def _repeats(ids, named, source):
+def _repeats(ids: Any, named: Any, source: str) -> np.ndarray | None:
     """Return numbers from 0 for battles of equal key; None if keys are unique or prompts unknown."""
     table = frame({"id": ids, **{k: named[k] for k in ("model", "reference", "annotator")}}, source)
     number = table.groupby(list(table), dropna=False, sort=False).cumcount().to_numpy()

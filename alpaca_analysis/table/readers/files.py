@@ -14,11 +14,12 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -53,7 +54,16 @@ class Columns:
         What the source says of it.
     """
 
-    def __init__(self, source, *, records=None, columns=None, path=None, sha256=None, licence=None):
+    def __init__(
+        self,
+        source: Any,
+        *,
+        records: Any = None,
+        columns: Any = None,
+        path: Any = None,
+        sha256: Callable[[], str] | None = None,
+        licence: str | None = None,
+    ):
         self.source, self.path, self.sha256, self.licence = str(source), path, sha256, licence
         self._records, self._columns = records, columns
         if records is not None:
@@ -72,14 +82,14 @@ class Columns:
                 self.names = dict.fromkeys(chain.from_iterable(dict.fromkeys(map(tuple, records))))
         else:
             self.names = dict.fromkeys(columns)
-        self._lists = {}
+        self._lists: dict[str, Any] = {}
         if not len(self):
             raise AnnotationError("at least one record, found none", source=source)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._records if self._columns is None else next(iter(self._columns.values()), ()))
 
-    def __contains__(self, name):
+    def __contains__(self, name: str) -> bool:
         return name in self.names
 
     def require(self, name: str) -> list:
@@ -107,12 +117,12 @@ class Columns:
         except KeyError:
             return [record.get(name) for record in self._records]
 
-    def arrow(self, name: str):
+    def arrow(self, name: str) -> Any:
         """Return a field as the Arrow array that it came as, or None."""
         values = None if self._columns is None else self._columns.get(name)
         return None if values is None or isinstance(values, list) else values
 
-    def _listed(self, name):
+    def _listed(self, name: str) -> Any:
         values = self._columns[name]
         if isinstance(values, list):
             return values
@@ -135,7 +145,7 @@ class Columns:
         return values
 
 
-def from_arrow(table, source) -> dict:
+def from_arrow(table: Any, source: Any) -> dict:
     """Return the columns of an Arrow table by name, as Arrow arrays."""
     names = table.column_names
     if len(set(names)) < len(names):
@@ -144,7 +154,7 @@ def from_arrow(table, source) -> dict:
     return dict(zip(names, table.columns, strict=True))
 
 
-def _to_list(array):
+def _to_list(array: Any) -> list:
     """Return the values of an Arrow array, those of texts and of numbers without gaps by way of NumPy."""
     import pyarrow as pa
 
@@ -177,7 +187,7 @@ def read_columns(path: Path) -> Columns:
     return next(read_all([path]))
 
 
-def _load(path):
+def _load(path: Path) -> bytes:
     if path.stat().st_size > MAX_BYTES:
         found = Verbatim(f"{path.stat().st_size:,} bytes")
         raise AnnotationError(f"at most {MAX_BYTES:,} bytes in one file", source=path, found=found)
@@ -187,11 +197,11 @@ def _load(path):
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
-def _sha256(data):
+def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _parse(path, data, sha256):
+def _parse(path: Any, data: bytes, sha256: Callable[[], str]) -> Columns:
     if data[:2] == b"\x1f\x8b":
         data = _gunzip(data, path)
     about = {"path": path, "sha256": sha256}
@@ -206,12 +216,12 @@ def _parse(path, data, sha256):
     return Columns(path, records=_json_records(data, path, lines=suffix in (".jsonl", ".ndjson")), **about)
 
 
-def _limit(data):
+def _limit(data: bytes) -> int:
     """Return the most bytes that a file's contents may take."""
     return max(ALWAYS_EXPANDED, min(MAX_BYTES, MAX_EXPANSION * len(data)))
 
 
-def _gunzip(data, path):
+def _gunzip(data: bytes, path: Path) -> bytes:
     limit = _limit(data)
     parts, size, rest = [], 0, data
     while rest:  # a file may be several gzip members in a row
@@ -234,7 +244,7 @@ def _gunzip(data, path):
     return b"".join(parts)
 
 
-def _text(data, path):
+def _text(data: bytes, path: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as broken:
@@ -242,7 +252,7 @@ def _text(data, path):
         raise AnnotationError(expected, source=path) from None
 
 
-def _json_records(data, path, *, lines):
+def _json_records(data: bytes, path: Path, *, lines: bool) -> list:
     data = data.removeprefix(b"\xef\xbb\xbf")
     if lines:
         return _json_lines(data, path)
@@ -257,12 +267,12 @@ def _json_records(data, path, *, lines):
     return records
 
 
-def _json_lines(data, path):
+def _json_lines(data: bytes, path: Path) -> list:
     lines = [line for line in data.split(b"\n") if line.strip()]
     return [_json(line, path, row) for row, line in enumerate(lines)]
 
 
-def _json(data, path, row=None):
+def _json(data: bytes, path: Path, row: Any = None) -> Any:
     """Parse JSON; what Python writes and the norm does not know (NaN, lone surrogates) is taken too."""
     try:
         return orjson.loads(data)
@@ -277,11 +287,11 @@ def _json(data, path, row=None):
         raise AnnotationError(f"valid JSON ({error})", source=path, row=row) from None
 
 
-def _constant(name):
+def _constant(name: str) -> float | None:
     return None if name == "NaN" else float(name.replace("Infinity", "inf"))
 
 
-def _csv(text, path, suffix):
+def _csv(text: Any, path: Path, suffix: str) -> dict[str, list]:
     """Return the columns of a CSV file: numbers where a column holds them by name, else text as written."""
     delimiter = "\t" if suffix == ".tsv" else ","
     usual = csv.field_size_limit(2**31 - 1)  # outputs are longer than the default of 131,072
@@ -309,7 +319,7 @@ def _csv(text, path, suffix):
     return columns
 
 
-def _number(text):
+def _number(text: Any) -> float | None:
     if text.strip().lower() in ("", "nan", "na", "null", "none"):
         return None
     try:

@@ -10,9 +10,10 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from alpaca_analysis.foundations.errors import AnnotationError, DataUnavailableError, Verbatim, warn
 from alpaca_analysis.table.readers.files import Columns, read_all
@@ -28,7 +29,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 SECONDS = 3
 
 
-def read_sources(source, *, split: str | None = None, name: str = "annotations") -> Iterator[Columns]:
+def read_sources(source: Any, *, split: str | None = None, name: str = "annotations") -> Iterator[Columns]:
     """Yield the columns of each file, data set or object that `source` names.
 
     Parameters
@@ -54,12 +55,12 @@ def read_sources(source, *, split: str | None = None, name: str = "annotations")
             yield from read_all(find_files(item, name=name))
 
 
-def is_name(source) -> bool:
+def is_name(source: Any) -> bool:
     """Say whether `source` names a data set of the hub: ``hf:owner/name``."""
     return isinstance(source, str) and source.startswith(PREFIX)
 
 
-def is_saved(source) -> bool:
+def is_saved(source: Any) -> bool:
     """Say whether `source` is a folder that ``save_to_disk`` of `datasets` wrote."""
     if not isinstance(source, (str, os.PathLike)) or not os.path.isdir(source):
         return False
@@ -90,7 +91,7 @@ def read_saved(folder: Path, *, split: str | None = None) -> Columns:
     return from_dataset(dataset, part, sha256=partial(_sha256, sorted(part.glob("*.arrow"))))
 
 
-def _sha256(files):
+def _sha256(files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
         with open(file, "rb") as data:
@@ -157,7 +158,7 @@ def is_cached(name: str) -> bool:
     return parts is not None and bool(_folders(parts["repo"], parts["config"], parts["revision"]))
 
 
-def _folders(repo, config, commit):
+def _folders(repo: str, config: str | None, commit: Any) -> list[Path]:
     """Return the folders of a data set in the cache of `datasets`, the newest last."""
     import datasets
     from datasets.naming import camelcase_to_snakecase
@@ -168,12 +169,12 @@ def _folders(repo, config, commit):
     return sorted(found, key=lambda folder: folder.stat().st_mtime)
 
 
-def _newest(repo, config):
+def _newest(repo: str, config: str | None) -> str | None:
     folders = _folders(repo, config, None)
     return folders[-1].name if folders else None
 
 
-def _cached(name, repo, config, commit):
+def _cached(name: str, repo: str, config: str | None, commit: Any) -> Any:
     """Return all splits as they lie in the cache of `datasets`, or None where it does not hold the commit."""
     from datasets.packaged_modules.cache.cache import Cache
 
@@ -193,7 +194,7 @@ def _cached(name, repo, config, commit):
         return None
 
 
-def _load(name, repo, config, commit):
+def _load(name: str, repo: str, config: str | None, commit: Any) -> Any:
     import datasets
 
     if os.path.isdir(repo):
@@ -205,7 +206,7 @@ def _load(name, repo, config, commit):
         raise DataUnavailableError(f"{name}: datasets could not load it ({_first_line(error)})") from error
 
 
-def _commit(name, repo, revision):
+def _commit(name: str, repo: str, revision: str | None) -> str | None:
     import huggingface_hub
 
     try:
@@ -214,11 +215,11 @@ def _commit(name, repo, revision):
         raise DataUnavailableError(f"{name}: the hub does not know it ({_first_line(error)})") from error
 
 
-def _first_line(error):
+def _first_line(error: Exception) -> str:
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
-def _why_offline():
+def _why_offline() -> str | None:
     """Return why the hub cannot be asked, or None if it answers."""
     from huggingface_hub import constants
 
@@ -232,13 +233,13 @@ def _why_offline():
     )
 
 
-def _answers(address):
+def _answers(address: str) -> bool:
     """Say whether a server answers at all; looking up its name is not let wait either."""
     import requests
 
     answered = []
 
-    def ask():
+    def ask() -> None:
         try:
             requests.head(address, timeout=SECONDS, allow_redirects=False)
         except requests.RequestException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -69,7 +70,7 @@ def to_rows(columns: Columns, *, texts: bool = False) -> Rows:
     )
 
 
-def _results(columns):
+def _results(columns: Any) -> tuple:
     record, position, verdicts = [], [], []
     for row, rounds in enumerate(columns.require("results")):
         try:
@@ -91,12 +92,12 @@ def _results(columns):
     return np.array(record), np.array(position), verdicts
 
 
-def _judge(path):
+def _judge(path: Any) -> Any:
     parts: tuple[str, ...] = Path(os.path.abspath(path)).parts if path is not None else ()
     return "/".join(parts[-3:-1]) if len(parts) > 3 and parts[-4] == "evaluators" else "judge"
 
 
-def _dataset(path):
+def _dataset(path: Any) -> str | None:
     parts: tuple[str, ...] = Path(os.path.abspath(path)).parts if path is not None else ()
     if "evaluators" in parts:
         return parts[len(parts) - 2 - parts[::-1].index("evaluators")]

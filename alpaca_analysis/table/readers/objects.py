@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
 from alpaca_analysis.table.readers.files import MAX_BYTES, Columns, from_arrow
@@ -11,7 +12,7 @@ from alpaca_analysis.table.readers.files import MAX_BYTES, Columns, from_arrow
 ROWS_AT_A_TIME = 1000  # of a data set that is streamed
 
 
-def from_object(source, *, split: str | None = None) -> Columns | None:
+def from_object(source: Any, *, split: str | None = None) -> Columns | None:
     """Return the columns of records in memory, or None if `source` is no such thing.
 
     Parameters
@@ -42,11 +43,11 @@ def from_object(source, *, split: str | None = None) -> Columns | None:
     return None
 
 
-def _is_dataset(source):
+def _is_dataset(source: Any) -> bool:
     return hasattr(source, "column_names") and hasattr(source, "with_format")
 
 
-def one_split(splits: Mapping, split: str | None, source):
+def one_split(splits: Mapping, split: str | None, source: Any) -> Any:
     """Return the split of that name; the only one where none is named."""
     if split is None and len(splits) == 1:
         return next(iter(splits.values()))
@@ -57,7 +58,7 @@ def one_split(splits: Mapping, split: str | None, source):
     return splits[split]
 
 
-def from_dataset(dataset, source, **about) -> Columns:
+def from_dataset(dataset: Any, source: Any, **about: Any) -> Columns:
     """Return the columns of a Dataset or IterableDataset."""
     table = dataset.with_format("arrow")[:] if hasattr(dataset, "__len__") else _streamed(dataset, source)
     columns = from_arrow(table, source)
@@ -67,7 +68,7 @@ def from_dataset(dataset, source, **about) -> Columns:
     return Columns(source, columns=columns, licence=dataset.info.license or None, **about)
 
 
-def _streamed(dataset, source):
+def _streamed(dataset: Any, source: str) -> Any:
     import pyarrow as pa
 
     tables, size = [], 0
@@ -87,7 +88,7 @@ def _streamed(dataset, source):
         raise AnnotationError(expected, source=source) from None
 
 
-def _batches(dataset):
+def _batches(dataset: Any) -> Iterator[Any]:
     import pyarrow as pa
 
     if dataset.features is not None:
@@ -96,7 +97,7 @@ def _batches(dataset):
         yield from map(pa.table, dataset.with_format(None).iter(batch_size=ROWS_AT_A_TIME))
 
 
-def _named(codes, names):
+def _named(codes: Any, names: Any) -> Any:
     """Return the names that class labels stand for, unless these are only numbers; below 0 is missing."""
     import pyarrow as pa
     import pyarrow.compute as pc

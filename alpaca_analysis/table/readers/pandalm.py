@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def to_rows(parts: Sequence[Columns], *, texts: bool = False) -> list[Rows]:
     return rows
 
 
-def _beside(columns):
+def _beside(columns: Any) -> Any:
     """Read the test set that lies in the same folder as a judge's file."""
     candidates = sorted(columns.path.parent.glob("testset*.json*")) if columns.path else []
     for path in candidates:
@@ -77,7 +78,7 @@ def _beside(columns):
 class _Pairs:
     """The pairs of a test set, ready to be met with verdicts."""
 
-    def __init__(self, columns):
+    def __init__(self, columns: Any):
         self.columns = columns
         self.instructions, self.inputs = columns.texts("instruction"), columns.texts("input")
         self.idx = _idx(columns)
@@ -94,14 +95,14 @@ class _Pairs:
             expected = "each idx once"
             raise AnnotationError(expected, source=columns.source, row=row, column="idx", found=self.idx[row])
 
-    def _split(self, key, row):
+    def _split(self, key: Any, row: Any) -> Any:
         sides = key.split("_")
         if len(sides) != 2:
             expected = "two model names joined by '_'"
             raise AnnotationError(expected, source=self.columns.source, row=row, column="cmp_key", found=key)
         return sides
 
-    def rows(self, verdicts, annotator, texts, *, judge=None, of=None):
+    def rows(self, verdicts: str, annotator: str, texts: bool, *, judge: Any = None, of: Any = None) -> Any:
         """Make rows of the verdicts in a column of the test set, or of a judge's file."""
         columns = judge or self.columns
         of = np.arange(len(self.ids)) if of is None else of
@@ -136,7 +137,7 @@ class _Pairs:
         )
 
 
-def _judge(columns, pairs, texts):
+def _judge(columns: Any, pairs: Any, texts: bool) -> Any:
     verdicts = verdict_column(columns)
     for row, idx in enumerate(_idx(columns)):
         if idx not in pairs.row_of:
@@ -146,7 +147,7 @@ def _judge(columns, pairs, texts):
     return pairs.rows(verdicts, _judge_name(columns.path, verdicts), texts, judge=columns, of=of)
 
 
-def _idx(columns):
+def _idx(columns: Any) -> Any:
     """Return the field that ties verdicts to pairs: numbers or texts."""
     values = columns.require("idx")
     for row, value in enumerate(values):
@@ -157,7 +158,7 @@ def _idx(columns):
     return values
 
 
-def _judge_name(path: Path | None, verdicts):
+def _judge_name(path: Path | None, verdicts: Any) -> str:
     if path is None:
         return verdicts.removesuffix("_result")
     return path.name.split(".json")[0].removesuffix("-testset-v1")

@@ -7,6 +7,7 @@ gigabytes. Sizes are therefore counted before values are written out.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
 
@@ -16,7 +17,7 @@ PREFIXES = "DELTA_BYTE_ARRAY"  # a value says how much of the one before it repe
 AT_A_TIME = 2**29  # texts of one Arrow array hold less than 2**31 bytes
 
 
-def read_parquet(data: bytes, path: Path, *, limit: int):
+def read_parquet(data: bytes, path: Path, *, limit: int) -> Any:
     """Return the Arrow table in a Parquet file.
 
     Parameters
@@ -58,7 +59,7 @@ def read_parquet(data: bytes, path: Path, *, limit: int):
         raise AnnotationError(f"a whole Parquet file ({error})", source=path) from None
 
 
-def _sizes(metadata, limit):
+def _sizes(metadata: Any, limit: int) -> tuple:
     """Return the least size in memory, and the columns of texts whose size is not known from the metadata.
 
     These are told apart by how they repeat values: the paths of columns with dictionaries, and the
@@ -83,7 +84,7 @@ def _sizes(metadata, limit):
     return least, named, prefixed
 
 
-def _in_batches(file, largest, data, path, limit):
+def _in_batches(file: Any, largest: Any, data: bytes, path: Any, limit: int) -> Any:
     import pyarrow as pa
 
     batches, size = [], 0
@@ -95,7 +96,7 @@ def _in_batches(file, largest, data, path, limit):
     return pa.Table.from_batches(batches, schema=file.schema_arrow)
 
 
-def _written_out(array):
+def _written_out(array: Any) -> int:
     """Return the bytes that an array takes when its dictionaries are written out."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -112,7 +113,7 @@ def _written_out(array):
     return array.nbytes
 
 
-def _write_out(encoded, schema, size):
+def _write_out(encoded: Any, schema: Any, size: int) -> Any:
     import pyarrow as pa
 
     rows = max(1, encoded.num_rows // (size // AT_A_TIME + 1))
@@ -120,7 +121,7 @@ def _write_out(encoded, schema, size):
     return pa.concat_tables([encoded.slice(start, rows).cast(schema) for start in starts])
 
 
-def _too_large(size, data, path, limit):
+def _too_large(size: int, data: bytes, path: Any, limit: int) -> AnnotationError:
     return AnnotationError(
         f"Parquet data that take at most {limit:,} bytes in memory; keep only the columns needed, or split "
         "the file, if it is genuine",

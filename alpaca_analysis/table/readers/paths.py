@@ -6,13 +6,14 @@ import glob
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from alpaca_analysis.foundations.errors import AnnotationError
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 
 
-def find_files(source, *, name="annotations") -> list[Path]:
+def find_files(source: Any, *, name: Any = "annotations") -> list[Path]:
     """Return the files that `source` names, each once, sorted within each folder or pattern.
 
     Parameters
@@ -58,7 +59,7 @@ def find_files(source, *, name="annotations") -> list[Path]:
     return list(dict.fromkeys(p for match in matches for p in find_files(match, name=name)))
 
 
-def _in_folder(folder, name):
+def _in_folder(folder: Path, name: Any) -> list[Path]:
     known = sorted(p for p in folder.rglob("*") if _stem(p) is not None and p.is_file())
     found = [p for p in known if _stem(p) == name]
     if not found and name == "annotations":
@@ -69,7 +70,7 @@ def _in_folder(folder, name):
     return found
 
 
-def _stem(path):
+def _stem(path: Any) -> str | None:
     """Return the name without known suffixes; None if it has none of ours, or the file is hidden."""
     name = path.name.removesuffix(".gz")
     if name.startswith("."):  # such as what a killed process was writing
@@ -78,6 +79,6 @@ def _stem(path):
     return stem if suffix in SUFFIXES else None
 
 
-def _nearest_folder(path):
+def _nearest_folder(path: Any) -> str:
     parent = next((p for p in path.absolute().parents if p.is_dir()), None)
     return f"; the path exists up to {parent}" if parent else ""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,11 +57,11 @@ class Rows:
     sha256: Callable[[], str] | None = None
     n_not_text: int | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.outcome)
 
 
-def names(columns, name: str, *, required=False) -> str | list | None:
+def names(columns: Any, name: str, *, required: Any = False) -> str | list | None:
     """Return a column of names: one for all rows, None, or a list of names and None."""
     if not required and name not in columns:
         return None
@@ -79,7 +80,7 @@ def names(columns, name: str, *, required=False) -> str | list | None:
     return next(iter(distinct)) if len(distinct) == 1 else values
 
 
-def _missing(value):
+def _missing(value: Any) -> bool:
     return value is None or value is pd.NA or (isinstance(value, float) and value != value)
 
 
@@ -92,7 +93,7 @@ def lengths(texts: Sequence) -> np.ndarray:
     return np.array([len(t) if isinstance(t, str) else np.nan for t in texts])
 
 
-def codes(values: Sequence, coding: dict, *, columns, column: str, expected: str) -> np.ndarray:
+def codes(values: Sequence, coding: dict, *, columns: Any, column: str, expected: str) -> np.ndarray:
     """Translate each value by `coding`, whose keys are texts and numbers; None and NaN are missing.
 
     Raises
@@ -111,7 +112,7 @@ def codes(values: Sequence, coding: dict, *, columns, column: str, expected: str
     return out
 
 
-def numbers(columns, name: str) -> np.ndarray:
+def numbers(columns: Any, name: str) -> np.ndarray:
     """Return a field of finite numbers as floats; None and NaN are missing.
 
     Raises
@@ -131,7 +132,7 @@ def numbers(columns, name: str) -> np.ndarray:
     return out
 
 
-def _finite(value):
+def _finite(value: Any) -> float:
     """Return a number, NaN for what is none."""
     try:
         number = np.nan if isinstance(value, (bool, np.bool_)) else float(value)
@@ -148,7 +149,7 @@ def require_outcome(rows: Rows) -> Rows:
     return rows
 
 
-def frame(columns: dict, source) -> pd.DataFrame:
+def frame(columns: dict, source: str) -> pd.DataFrame:
     """Make a frame of columns, some of them one value for all rows.
 
     Half a surrogate pair, as a text cut within an emoji ends with, is nothing that pandas can hold: in
@@ -181,7 +182,7 @@ def frame(columns: dict, source) -> pd.DataFrame:
     return pd.DataFrame(whole, index=range(n_rows))
 
 
-def _whole(value):
+def _whole(value: Any) -> Any:
     """Return a text without halves of surrogate pairs, and infinity for an integer that no float can hold."""
     if isinstance(value, int) and value.bit_length() > 1000:
         return math.inf if value > 0 else -math.inf
@@ -193,7 +194,7 @@ def _whole(value):
 class Provenance(tuple):
     """What is known of each file; pandas copies ``.attrs`` at every step, and this need not be."""
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: dict) -> Any:
         return self
 
 
@@ -235,20 +236,20 @@ def join(parts: Sequence[Rows]) -> pd.DataFrame:
     return table
 
 
-def _ids(parts):
+def _ids(parts: Any) -> Any:
     import pyarrow as pa
 
     # pandas would look at every id twice more
     return pd.array(pa.array([i for part in parts for i in part.ids], pa.large_string()), dtype="string")
 
 
-def _not_text(part):
+def _not_text(part: Any) -> int:
     if part.n_not_text is not None:
         return part.n_not_text
     return int(np.isnan(part.length_model).sum() + np.isnan(part.length_reference).sum())
 
 
-def _about(part):
+def _about(part: Any) -> dict:
     listed = {
         name: "; ".join(sorted({str(v) for v in value if v is not None}))
         if isinstance(value, list)
@@ -260,7 +261,7 @@ def _about(part):
     return {"file": part.source, "sha256": sha256, **listed, "n_rows": len(part)}
 
 
-def _category(values, sizes):
+def _category(values: Any, sizes: list[int]) -> pd.Categorical:
     """Make one categorical of constants and lists, without an object array of all rows."""
     known = {}
     for value in values:
@@ -277,7 +278,7 @@ def _category(values, sizes):
     return pd.Categorical.from_codes(out, categories=pd.Index(categories, dtype="str"))
 
 
-def _extra(values, sizes):
+def _extra(values: Any, sizes: list[int]) -> Any:
     """Concatenate a further column: whole numbers stay so where no source lacks them."""
     if all(value is None or isinstance(value, str) for value in values):
         return pd.Series([np.nan if value is None else value for value in values]).repeat(sizes).array
@@ -292,7 +293,7 @@ def _extra(values, sizes):
     return np.concatenate([part.astype(object) for part in parts])
 
 
-def _array(values):
+def _array(values: Any) -> np.ndarray:
     """Return one entry a row; lists and the like, where a text was expected, stay as they are."""
     if not isinstance(values, np.ndarray) and any(isinstance(v, (list, tuple, np.ndarray)) for v in values):
         out = np.empty(len(values), dtype=object)
@@ -301,7 +302,7 @@ def _array(values):
     return np.asarray(values)
 
 
-def _check_unique(table, parts, sizes):
+def _check_unique(table: pd.DataFrame, parts: Any, sizes: list[int]) -> None:
     key = [c for c in KEY if c in table]
     twice = (table[key].duplicated() & table["instruction_id"].notna()).to_numpy()
     if not twice.any():
@@ -320,7 +321,7 @@ def _check_unique(table, parts, sizes):
     )
 
 
-def _place(i, parts, sizes):
+def _place(i: int, parts: Any, sizes: list[int]) -> tuple[str, Any]:
     """Return the source, and the record in it, that row `i` of the table comes from."""
     starts = np.cumsum([0, *sizes[:-1]])
     part = int(np.searchsorted(starts, i, side="right")) - 1
