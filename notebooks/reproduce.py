@@ -22,6 +22,7 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the hub client would retry for 23 s
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one kernel a core
+os.environ["TQDM_DISABLE"] = "1"  # nobody watches the kernels, and what is kept is the same on every run
 os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
 
 import nbclient
@@ -110,7 +111,10 @@ def main() -> int:
     sources = [p.resolve() for p in options.notebooks] or sorted(HERE.glob("[0-9]*.ipynb"))
     start, failures = time.monotonic(), []
     cells = sum(c.cell_type == "code" for s in sources for c in nbformat.read(s, as_version=4).cells)
-    with tqdm(total=cells, unit="cell", mininterval=1) as progress, ThreadPoolExecutor(options.jobs) as pool:
+    with (
+        tqdm(disable=False, total=cells, unit="cell", mininterval=1) as progress,
+        ThreadPoolExecutor(options.jobs) as pool,
+    ):
         jobs = {pool.submit(execute, s, BUILD / "notebooks", progress): s.name for s in sources}
         if not options.notebooks:
             jobs[pool.submit(draw_gallery, BUILD / "gallery")] = "gallery"

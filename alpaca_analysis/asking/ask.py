@@ -15,6 +15,7 @@ from typing import Any
 from alpaca_analysis.asking.server import PromptRefused, ServerError, ServerRefused
 from alpaca_analysis.asking.store import BUSY, MINE, AnswerStore, request_key
 from alpaca_analysis.foundations import options
+from alpaca_analysis.foundations.progress import bar
 
 GIVE_UP_AFTER = 20  # requests in a row without a reply: the server is down, not busy
 
@@ -109,7 +110,7 @@ def ask_all(
     bound, cost : callable
         The most a request can cost, and what an answer did (None: unknown, `bound` is assumed).
     progress : bool, optional
-        Show a bar with the time left; by default where standard error is a terminal.
+        Show a bar with the time left; by default where a person watches: on a terminal or in a notebook.
     label : str
         Word on the bar.
     interrupt : callable, optional
@@ -131,14 +132,14 @@ def ask_all(
     results: list[Answered | None] = [None] * len(requests)
     # Not a `with` block: its exit would wait for every request that has not begun.
     pool = ThreadPoolExecutor(concurrency, thread_name_prefix="ask")
-    with store.renewing() if store else nullcontext(), _bar(len(requests), label, progress) as bar:
+    with store.renewing() if store else nullcontext(), _bar(len(requests), label, progress) as steps:
         try:
             futures = {pool.submit(work.answer, request): i for i, request in enumerate(requests)}
             for future in as_completed(futures):
                 results[futures[future]] = future.result()
-                bar.update()
+                steps.update()
                 if work.budget.spent:
-                    bar.set_postfix_str(f"${work.budget.spent:.4f}")
+                    steps.set_postfix_str(f"${work.budget.spent:.4f}")
         except KeyboardInterrupt:
             work.stopped = "interrupted"
             if interrupt:
@@ -174,7 +175,7 @@ def ask_in_batches(
     batch_size : int
         Requests in one batch.
     progress : bool, optional
-        Show a bar with the time left; by default where standard error is a terminal.
+        Show a bar with the time left; by default where a person watches: on a terminal or in a notebook.
     label : str
         Word on the bar.
 
@@ -186,7 +187,7 @@ def ask_in_batches(
     results: dict[int, Answered] = {}
     waiting = list(range(len(requests)))
     keys = [request_key(request) if store else "" for request in requests]
-    with store.renewing() if store else nullcontext(), _bar(len(requests), label, progress) as bar:
+    with store.renewing() if store else nullcontext(), _bar(len(requests), label, progress) as steps:
         while waiting:
             mine: list[int] = []
             busy: list[int] = []
@@ -199,14 +200,14 @@ def ask_in_batches(
                     busy.append(i)
                 else:
                     results[i] = Answered(found, cached=True)
-                    bar.update()
+                    steps.update()
             try:
                 batch = answers([requests[i] for i in mine]) if mine else []
                 for i, answer in zip(mine, batch, strict=True):
                     if store:
                         store.put(keys[i], requests[i], answer)
                     results[i] = Answered(answer)
-                    bar.update()
+                    steps.update()
             finally:
                 if store:
                     for i in mine:
@@ -287,8 +288,5 @@ class _Work:
                 self.stopped = f"{GIVE_UP_AFTER} requests in a row failed; the last: {error}"
 
 
-def _bar(total, label, progress):
-    from tqdm.auto import tqdm
-
-    shown = sys.stderr.isatty() if progress is None else progress
-    return tqdm(total=total, desc=label, unit="request", disable=not shown, file=sys.stderr)
+def _bar(total, label, shown):
+    return bar(total, label, shown=shown, unit="request", delay=0, leave=True)

@@ -16,6 +16,7 @@ from alpaca_analysis.audits import rules as findings
 from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
 from alpaca_analysis.foundations.files import write_json, write_text
+from alpaca_analysis.foundations.progress import bar
 from alpaca_analysis.inference.results import seed_of
 from alpaca_analysis.present.rendering import printable, records
 from alpaca_analysis.table.checks import check
@@ -160,13 +161,15 @@ def audit(
     refuse_mixed(table)
     results, skipped = {}, {}
     blind = table[["length_model", "length_reference"]].isna().any(axis=1).all()
-    for name, section in _sections(table, humans, claims, {"n_resamples": n_resamples, "rng": rng}).items():
-        try:
-            results[name] = section()
-        except AnnotationError as error:
-            if name == "agreement_difference":  # one person a pair: the section on agreement says so
-                continue
-            skipped[name] = NO_LENGTHS if blind and name.startswith("length") else str(error)
+    sections = _sections(table, humans, claims, {"n_resamples": n_resamples, "rng": rng})
+    with bar(len(sections), "Auditing", unit="section") as steps:
+        for name, section in sections.items():
+            try:
+                results[name] = section()
+            except AnnotationError as error:
+                if name != "agreement_difference":  # one person a pair: the section on agreement says so
+                    skipped[name] = NO_LENGTHS if blind and name.startswith("length") else str(error)
+            steps.update()
     settings = {
         "annotators": sorted(map(str, table["annotator"].dropna().unique())),
         "references": sorted(map(str, table["reference"].dropna().unique())),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from alpaca_analysis.foundations.progress import bar
 from alpaca_analysis.inference.ratios import Units, _ratio
 from alpaca_analysis.inference.verdict_law import VerdictLaw, verdict_law
 
@@ -110,12 +111,14 @@ def resample(units: Units, *, n_resamples: int = 9999, rng: Any = 0) -> np.ndarr
     total = np.where(varies, np.nan, size * units.m[0])
     out = np.empty((n_resamples, units.y.shape[1]))
     start = 0
-    for weights in draw_weights(units, n_resamples=n_resamples, rng=rng, dtype=dtype):
-        rows = slice(start, start + len(weights))
-        below = np.broadcast_to(total, out[rows].shape).copy()
-        below[:, varies] = weights @ m[:, varies]
-        out[rows] = _ratio((weights @ y).astype(float), below)
-        start += len(weights)
+    with bar(n_resamples, "Resampling") as steps:
+        for weights in draw_weights(units, n_resamples=n_resamples, rng=rng, dtype=dtype):
+            rows = slice(start, start + len(weights))
+            below = np.broadcast_to(total, out[rows].shape).copy()
+            below[:, varies] = weights @ m[:, varies]
+            out[rows] = _ratio((weights @ y).astype(float), below)
+            start += len(weights)
+            steps.update(len(weights))
     return out
 
 

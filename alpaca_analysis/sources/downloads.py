@@ -16,6 +16,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from alpaca_analysis.foundations.errors import DataUnavailableError
+from alpaca_analysis.foundations.progress import bar
 from alpaca_analysis.foundations.secrets import without_user
 
 MIRROR = "ALPACA_ANALYSIS_DATA"
@@ -78,15 +79,14 @@ def download_files(
         raise DataUnavailableError(
             f"{folder / wanted[0][0]} is damaged and downloading was not asked for. {advice()}"
         )
-    from tqdm import tqdm
-
     base = _base(url)
     sizes = [row["bytes"] for _, row in wanted]
     total = None if any(pd.isna(size) for size in sizes) else int(sum(sizes))
-    with tqdm(total=total, unit="B", unit_scale=True, desc="Downloading", disable=not progress) as bar:
+    look = {"unit": "B", "unit_scale": True, "delay": 0, "leave": True}
+    with bar(total, "Downloading", shown=progress, **look) as steps:
         for path, row in wanted:
             address = f"{base.rstrip('/')}/{quote(path)}" if base else row["url"]
-            _download(path, address, row, folder, bar)
+            _download(path, address, row, folder, steps)
 
 
 def _base(url):
@@ -148,7 +148,7 @@ def _record(file):
     return file.with_name(f"{file.name}.sha256")
 
 
-def _download(path, address, row, folder, bar):
+def _download(path, address, row, folder, steps):
     import pooch
     import requests
 
@@ -160,7 +160,7 @@ def _download(path, address, row, folder, bar):
     )
 
     def downloader(url, file, _):
-        _with_retries(url, file, row, bar)
+        _with_retries(url, file, row, steps)
         if expected is None:
             _check_shape(file, shown)
         os.chmod(file, 0o644)  # temporary files are private; a cache may be shared
@@ -194,22 +194,22 @@ def _download(path, address, row, folder, bar):
     raise broken
 
 
-def _with_retries(url, file, row, bar):
+def _with_retries(url, file, row, steps):
     import requests
 
     for attempt in range(ATTEMPTS):
-        before = bar.n
+        before = steps.n
         try:
-            return _stream(url, file, row, bar)
+            return _stream(url, file, row, steps)
         except (requests.RequestException, _Truncated) as error:
             refused = isinstance(error, requests.HTTPError) and _code(error) not in PASSING
             if refused or _unreachable(error) or attempt == ATTEMPTS - 1:
                 raise
-            bar.update(before - bar.n)
+            steps.update(before - steps.n)
             time.sleep(PAUSE * 2**attempt)
 
 
-def _stream(url, file, row, bar):
+def _stream(url, file, row, steps):
     import requests
 
     received = 0
@@ -218,7 +218,7 @@ def _stream(url, file, row, bar):
         for piece in response.iter_content(chunk_size=1 << 16):
             out.write(piece)
             received += len(piece)
-            bar.update(len(piece))
+            steps.update(len(piece))
     if not pd.isna(row["bytes"]) and received < row["bytes"]:
         raise _Truncated(f"{without_user(url)} sent {received:,} of {row['bytes']:,} bytes")
 

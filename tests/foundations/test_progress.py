@@ -1,4 +1,4 @@
-"""The bar of slow calculations: seen on a terminal, and nowhere else."""
+"""The bar of slow calculations: seen where a person watches, and nowhere else."""
 
 import io
 
@@ -40,3 +40,32 @@ def test_what_is_quick_shows_none(monkeypatch):
         steps.update(2)
         shown = steps.fp.getvalue()
     assert shown == ""
+
+
+def test_a_kernel_is_watched_though_its_streams_are_no_terminal(monkeypatch):
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    assert not progress.watched()
+    monkeypatch.setattr(progress, "in_kernel", lambda: True)
+    assert progress.watched()
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    assert not progress.watched()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_notebook_shows_a_bar_unless_it_is_told_that_nobody_watches(watched):
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    code = (
+        f"import os; os.environ['TQDM_DISABLE'] = '{int(not watched)}'\n"
+        "from alpaca_analysis import from_counts, bradley_terry, win_rate\n"
+        "from alpaca_analysis.foundations import progress\n"
+        "progress.PATIENCE = 0\n"
+        "with progress.bar(3, 'Reading') as steps:\n"
+        "    steps.update(3)\n"
+    )
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    shown = [
+        output for output in notebook.cells[0].outputs if "Reading" in str(output) or "widget" in str(output)
+    ]
+    assert bool(shown) == watched

@@ -24,6 +24,7 @@ from typing import Any
 import orjson
 
 from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
+from alpaca_analysis.foundations.progress import bar
 from alpaca_analysis.table.readers.parquet import read_parquet
 
 MAX_EXPANSION = 100
@@ -171,7 +172,7 @@ def _to_list(array: Any) -> list:
 
 def read_all(paths: Sequence[Path]) -> Iterator[Columns]:
     """Yield the columns of each file; hashes are computed beside, while files are parsed and used."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
+    with ThreadPoolExecutor(max_workers=1) as pool, bar(len(paths), "Reading", unit="file") as steps:
         hashing, waiting = None, 0
         for path in paths:
             data = _load(path)
@@ -180,6 +181,7 @@ def read_all(paths: Sequence[Path]) -> Iterator[Columns]:
                 waiting = 0
             hashing, waiting = pool.submit(_sha256, data), waiting + len(data)
             yield _parse(path, data, hashing.result)
+            steps.update()
 
 
 def read_columns(path: Path) -> Columns:
