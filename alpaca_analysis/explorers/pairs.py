@@ -75,7 +75,8 @@ def measure(table: pd.DataFrame, *, humans: pd.DataFrame | None = None, rng: Any
     voted = _votes(table, humans) if humans is not None else None
     added["disagreement"] = _disagreement(table, voted)
     added["influence"] = _influence(table)
-    added["random"] = np.random.default_rng(rng).permutation(len(table))
+    drawn = np.random.default_rng(rng).random(len(table))  # a permutation's stream is not pinned by NumPy
+    added["random"] = np.argsort(np.argsort(drawn, kind="stable"), kind="stable")
     if voted is not None:
         added |= voted.to_dict("series")
     out = table.assign(**added)
