@@ -1,6 +1,7 @@
 """Every option of every public function refuses what it cannot mean, by its name, before any work is done."""
 
 import inspect
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -122,11 +123,13 @@ OPTIONS = [
     for p in inspect.signature(f).parameters.values()
     if p.kind is p.KEYWORD_ONLY
 ]
+DEFAULTS = {(f, o): inspect.signature(f).parameters[o].default for f, o in OPTIONS}
 CASES = [
     pytest.param(f, option, value, id=f"{f.__name__}-{option}-{value!r}")
     for f, option in OPTIONS
     for value in WRONG.get(option, ())
-    if not any(value is other or value == other for other in ACCEPTED.get((f.__name__, option), ()))
+    if not (value is None and DEFAULTS[f, option] is None)
+    and not any(value is other or value == other for other in ACCEPTED.get((f.__name__, option), ()))
 ]
 
 
@@ -141,9 +144,6 @@ def call(function, **options):
 
 @pytest.mark.parametrize(("function", "option", "value"), CASES)
 def test_what_an_option_cannot_mean_is_refused_by_its_name(function, option, value):
-    default = inspect.signature(function).parameters[option].default
-    if value is None and default is None:
-        pytest.skip("None is the default")
     with pytest.raises(ValueError, match=rf"{option}.*: found .*expected|{option}: found .*, which is"):
         call(function, **{option: value})
 
@@ -152,3 +152,29 @@ def test_every_option_is_tried_or_said_not_to_be():
     unchecked = set().union(*UNCHECKED.values())
     assert {option for _, option in OPTIONS} <= WRONG.keys() | unchecked
     assert not WRONG.keys() & unchecked
+
+
+CHOICE_LISTS = {
+    "method",
+    "kind",
+    "scale",
+    "scoring",
+    "feature",
+    "level",
+    "interval",
+    "order",
+    "on_missing",
+    "mode",
+}
+
+
+@pytest.mark.parametrize(
+    ("function", "option"),
+    [pair for pair in OPTIONS if pair[1] in CHOICE_LISTS],
+    ids=lambda x: getattr(x, "__name__", x),
+)
+def test_choices_are_literal_types_that_editors_can_offer(function, option):
+    hint = get_type_hints(function)[option]
+    choices = [part for part in (hint, *get_args(hint)) if get_origin(part) is Literal]
+    assert choices, f"{function.__name__}({option}: {hint})"
+    assert DEFAULTS[function, option] in get_args(choices[0])

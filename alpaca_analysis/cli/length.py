@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -10,14 +10,15 @@ from alpaca_analysis.cli.options import (
     By,
     Format,
     FormatOption,
-    Interval,
     Level,
     Resamples,
     Seed,
     Sources,
+    WinRateInterval,
     read,
     write,
 )
+from alpaca_analysis.foundations.options import Feature, LengthControlInterval, Scale
 
 app = typer.Typer()
 
@@ -27,7 +28,7 @@ def prefer_longer(
     sources: Sources,
     min_difference: Annotated[float, typer.Option(help="Characters by which outputs must differ.")] = 30,
     by: By = None,
-    method: Interval = "bca",
+    method: WinRateInterval = "bca",
     confidence_level: Level = 0.95,
     n_resamples: Resamples = 9999,
     seed: Seed = 0,
@@ -51,7 +52,7 @@ def prefer_longer(
 def prefer_first(
     sources: Sources,
     by: By = None,
-    method: Interval = "bca",
+    method: WinRateInterval = "bca",
     confidence_level: Level = 0.95,
     n_resamples: Resamples = 9999,
     seed: Seed = 0,
@@ -71,7 +72,7 @@ def prefer_first(
 def prefer_lists(
     sources: Sources,
     by: By = None,
-    method: Interval = "bca",
+    method: WinRateInterval = "bca",
     confidence_level: Level = 0.95,
     n_resamples: Resamples = 9999,
     seed: Seed = 0,
@@ -90,8 +91,8 @@ def prefer_lists(
 @app.command("length-response")
 def length_response(
     sources: Sources,
-    kind: Annotated[str, typer.Option(help="bins or spline.")] = "bins",
-    scale: Annotated[str, typer.Option(help="characters, log_ratio or tanh.")] = "characters",
+    kind: Annotated[Literal["bins", "spline"], typer.Option(help="Form of the curve.")] = "bins",
+    scale: Annotated[Scale, typer.Option(help="How a difference is measured.")] = "characters",
     by: By = None,
     n_bins: Annotated[int, typer.Option(help="Groups of about equal size.")] = 10,
     seed: Seed = 0,
@@ -111,8 +112,8 @@ def length_response(
 def length_control(
     sources: Sources,
     difficulty: Annotated[str, typer.Option(help="published, joint or none.")] = "published",
-    feature: Annotated[str, typer.Option(help="tanh, clip or log_ratio.")] = "tanh",
-    method: Annotated[str, typer.Option(help="Interval: sandwich, bca or percentile.")] = "sandwich",
+    feature: Annotated[Feature, typer.Option(help="How length enters.")] = "tanh",
+    method: Annotated[LengthControlInterval, typer.Option(help="Interval.")] = "sandwich",
     confidence_level: Level = 0.95,
     n_resamples: Resamples = 1000,
     seed: Seed = 0,

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from alpaca_analysis.foundations import options
+
 
 class Format(StrEnum):
     """How a result is printed."""
@@ -30,7 +32,8 @@ Sources = Annotated[
 ]
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to print the result.")]
 By = Annotated[list[str] | None, typer.Option(help="Column that makes a group; repeat for several.")]
-Interval = Annotated[str, typer.Option(help="Interval: bca, percentile or t.")]
+Interval = Annotated[options.Interval, typer.Option(help="Interval.")]
+WinRateInterval = Annotated[options.WinRateInterval, typer.Option(help="Interval.")]
 Level = Annotated[float, typer.Option(help="Coverage of the intervals.")]
 Resamples = Annotated[int, typer.Option(help="Bootstrap resamples.")]
 Seed = Annotated[int, typer.Option(help="Seed of the bootstrap.")]

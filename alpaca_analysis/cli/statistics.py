@@ -18,11 +18,13 @@ from alpaca_analysis.cli.options import (
     Resamples,
     Seed,
     Sources,
+    WinRateInterval,
     note,
     read,
     read_csv,
     write,
 )
+from alpaca_analysis.foundations.options import Coefficient, Scoring
 
 app = typer.Typer()
 
@@ -31,7 +33,7 @@ app = typer.Typer()
 def win_rate(
     sources: Sources,
     by: By = None,
-    method: Annotated[str, typer.Option(help="Interval: bca, percentile, t or wilson.")] = "bca",
+    method: WinRateInterval = "bca",
     discrete: Annotated[bool, typer.Option(help="Round weighted outcomes to verdicts first.")] = False,
     stratify: Annotated[str | None, typer.Option(help="Column whose groups keep their size.")] = None,
     confidence_level: Level = 0.95,
@@ -187,7 +189,7 @@ def agreement(
     humans: Annotated[
         list[str], typer.Option(help="File of human judgements of the same pairs; repeatable.")
     ],
-    scoring: Annotated[str, typer.Option(help="zero_one or absolute.")] = "zero_one",
+    scoring: Annotated[Scoring, typer.Option(help="How draws are scored.")] = "zero_one",
     method: Interval = "bca",
     confidence_level: Level = 0.95,
     n_resamples: Resamples = 9999,
@@ -210,7 +212,7 @@ def correlation(
     file: Annotated[Path, typer.Argument(help="CSV with one row a model.")],
     x: Annotated[str, typer.Option(help="Column of one win rate.")],
     y: Annotated[str, typer.Option(help="Column of the other.")],
-    method: Annotated[str, typer.Option(help="pearson, spearman or kendall.")] = "pearson",
+    method: Annotated[Coefficient, typer.Option(help="Coefficient.")] = "pearson",
     format: FormatOption = Format.table,
 ) -> None:
     """Correlation of two columns over models, with its interval.

@@ -9,6 +9,10 @@ from typing import Any, Literal, get_args
 
 Interval = Literal["bca", "percentile", "t"]
 WinRateInterval = Literal["bca", "percentile", "t", "wilson"]
+LengthControlInterval = Literal["sandwich", "bca", "percentile"]
+Baselines = Literal["auto", "published"]
+Scale = Literal["characters", "log_ratio", "tanh"]
+Feature = Literal["tanh", "clip", "log_ratio"]
 Scoring = Literal["zero_one", "absolute"]
 Coefficient = Literal["pearson", "spearman", "kendall"]
 

@@ -18,7 +18,7 @@ from alpaca_analysis.foundations import options, ties
 from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.inference.ratios import covariance
 from alpaca_analysis.inference.results import Reason, finish
-from alpaca_analysis.length.scales import SCALES, length_difference
+from alpaca_analysis.length.scales import length_difference
 from alpaca_analysis.people.votes import VERDICTS, majority, match, mean_of_known, tally
 
 COLUMNS = (
@@ -43,7 +43,7 @@ def bias_beyond_humans(
     table: pd.DataFrame,
     humans: pd.DataFrame,
     *,
-    scale: str = "tanh",
+    scale: options.Scale = "tanh",
     confidence_level: float = 0.95,
 ) -> pd.DataFrame:
     r"""Compare how judges and people respond to length on the same pairs.
@@ -128,7 +128,7 @@ def bias_beyond_humans(
     3     judge  at_equal_preference      0.24
     """
     options.level("confidence_level", confidence_level)
-    options.one_of("scale", scale, SCALES)
+    options.one_of("scale", scale, options.Scale)
     pairs = match(table, humans)
     if pairs.items["instruction_id"].isna().any():
         raise AnnotationError("rows with instruction ids, not counts", column="instruction_id", found="none")

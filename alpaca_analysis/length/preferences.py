@@ -10,7 +10,7 @@ length from a win rate.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.inference.clustered_logistic import fit_logistic, logit_interval
 from alpaca_analysis.inference.results import finish, unit_of
-from alpaca_analysis.length.scales import SCALES, length_difference
+from alpaca_analysis.length.scales import length_difference
 from alpaca_analysis.table.checks import check, refuse, to_numeric
 from alpaca_analysis.win_rates.estimates import win_rate
 
@@ -32,7 +32,7 @@ def prefer_longer(
     *,
     min_difference: float = 30,
     by: str | Sequence[str] = "annotator",
-    method: str = "bca",
+    method: options.WinRateInterval = "bca",
     confidence_level: float = 0.95,
     n_resamples: int = 9999,
     rng=0,
@@ -98,7 +98,7 @@ def prefer_lists(
     table: pd.DataFrame,
     *,
     by: str | Sequence[str] = "annotator",
-    method: str = "bca",
+    method: options.WinRateInterval = "bca",
     confidence_level: float = 0.95,
     n_resamples: int = 9999,
     rng=0,
@@ -148,7 +148,7 @@ def prefer_first(
     table: pd.DataFrame,
     *,
     by: str | Sequence[str] = "annotator",
-    method: str = "bca",
+    method: options.WinRateInterval = "bca",
     confidence_level: float = 0.95,
     n_resamples: int = 9999,
     rng=0,
@@ -255,13 +255,13 @@ def _rates(table, name, shares, by, method, confidence_level, n_resamples, rng):
 def response_curve(
     table: pd.DataFrame,
     *,
-    kind: str = "bins",
-    scale: str = "characters",
+    kind: Literal["bins", "spline"] = "bins",
+    scale: options.Scale = "characters",
     by: str | Sequence[str] = "annotator",
     n_bins: int = 10,
     df: int = 4,
     n_points: int = 61,
-    method: str = "bca",
+    method: options.WinRateInterval = "bca",
     confidence_level: float = 0.95,
     n_resamples: int = 9999,
     rng=0,
@@ -319,7 +319,7 @@ def response_curve(
     options.whole("df", df, 2)
     options.whole("n_points", n_points, 2)
     options.one_of("kind", kind, ("bins", "spline"))
-    options.one_of("scale", scale, SCALES)
+    options.one_of("scale", scale, options.Scale)
     table, by = _grouped(table, by)
     table = table.assign(difference=length_difference(table, scale=scale, by=by))
     used = table["difference"].notna() & table["outcome"].notna()

@@ -15,7 +15,7 @@ from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.inference.clustered_logistic import fit_logistic
 from alpaca_analysis.inference.results import finish, unit_of, warn_undefined
-from alpaca_analysis.length.scales import SCALES, length_difference
+from alpaca_analysis.length.scales import length_difference
 from alpaca_analysis.table.checks import check
 from alpaca_analysis.table.groups import refuse_mixed
 
@@ -36,7 +36,7 @@ COLUMNS = (
 def length_regression(
     table: pd.DataFrame,
     *,
-    scale: str = "tanh",
+    scale: options.Scale = "tanh",
     by: str | Sequence[str] | None = None,
     controls: Sequence[str] = (),
     confidence_level: float = 0.95,
@@ -99,7 +99,7 @@ def length_regression(
     1  constant     -0.04  100
     """
     options.level("confidence_level", confidence_level)
-    options.one_of("scale", scale, SCALES)
+    options.one_of("scale", scale, options.Scale)
     by = [] if by is None else options.groups(by, COLUMNS)
     controls = options.groups(controls, name="controls") if controls else []
     table = check(table, require=[*by, *controls])

@@ -15,9 +15,6 @@ import pandas as pd
 from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError
 
-SCALES = ("characters", "log_ratio", "tanh")
-FEATURES = ("tanh", "clip", "log_ratio")
-
 
 def length_difference(table: pd.DataFrame, *, scale: str = "characters", by: Sequence[str] = ()) -> pd.Series:
     """Return how much longer the model's output is than the reference's, row by row.
@@ -49,7 +46,7 @@ def length_difference(table: pd.DataFrame, *, scale: str = "characters", by: Seq
     >>> length_difference(table).tolist()
     [20.0, -10.0]
     """
-    options.one_of("scale", scale, SCALES)
+    options.one_of("scale", scale, options.Scale)
     known = {"length_model", "length_reference"} <= set(table.columns)
     if not known or table["length_model"].isna().all():
         if scale == "tanh" and "length_feature" in table:
@@ -83,7 +80,7 @@ def length_feature(table: pd.DataFrame, *, kind: str = "tanh") -> pd.Series:
     >>> length_feature(table).round(4).tolist()
     [0.6089, -0.6089]
     """
-    options.one_of("feature", kind, FEATURES)
+    options.one_of("feature", kind, options.Feature)
     return -_scaled(table, kind, ["model"]).rename("length_feature")
 
 

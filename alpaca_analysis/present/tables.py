@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -250,7 +251,12 @@ def save(frame, path) -> list[Path]:
 
 
 def to_leaderboard(
-    frame, path=None, *, length_control=None, avg_length: Mapping[str, float] | None = None, mode="community"
+    frame,
+    path=None,
+    *,
+    length_control=None,
+    avg_length: Mapping[str, float] | None = None,
+    mode: Literal["minimal", "verified", "community"] = "community",
 ) -> pd.DataFrame:
     """Return, and write, win rates as an AlpacaEval leaderboard: its columns, in percent.
 

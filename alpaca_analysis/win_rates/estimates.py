@@ -22,7 +22,7 @@ def win_rate(
     table: pd.DataFrame,
     *,
     by: str | Sequence[str] = "model",
-    method: str = "bca",
+    method: options.WinRateInterval = "bca",
     confidence_level: float = 0.95,
     n_resamples: int = 9999,
     rng=0,

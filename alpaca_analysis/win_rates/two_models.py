@@ -24,7 +24,7 @@ def compare(
     a: str,
     b: str,
     *,
-    method: str = "t",
+    method: options.Interval = "t",
     confidence_level: float = 0.95,
     n_resamples: int = 9999,
     rng=0,

@@ -28,7 +28,7 @@ from alpaca_analysis.length.control import one_model as _length_fit
 from alpaca_analysis.length.control.difficulty import difficulty_of
 from alpaca_analysis.length.control.pairs import FittedModel
 from alpaca_analysis.length.control.result import LengthControl, mean_sigmoid
-from alpaca_analysis.length.scales import FEATURES, length_feature
+from alpaca_analysis.length.scales import length_feature
 from alpaca_analysis.sources.catalogue import load
 from alpaca_analysis.table.checks import check
 from alpaca_analysis.table.groups import all_identified, refuse_mixed
@@ -49,17 +49,16 @@ COLUMNS = (
 )
 FRACTIONS = ("win_rate", "lc_win_rate", "near_equal")
 BASELINE_WEIGHT = 0.1
-METHODS = ("sandwich", "bca", "percentile")
 
 
 def fit_length_control(
     table: pd.DataFrame,
     *,
     difficulty="published",
-    baselines: str | None = "auto",
-    feature: str = "tanh",
+    baselines: options.Baselines | None = "auto",
+    feature: options.Feature = "tanh",
     penalty: float = 0.0,
-    method: str = "sandwich",
+    method: options.LengthControlInterval = "sandwich",
     confidence_level: float = 0.95,
     n_resamples: int = 1000,
     rng=0,
@@ -143,7 +142,7 @@ def fit_length_control(
     0     m     0.652        0.538            0.03
     """
     options.check_options(confidence_level, n_resamples)
-    options.one_of("feature", feature, FEATURES)
+    options.one_of("feature", feature, options.Feature)
     _check_options(baselines, method, penalty)
     joint = isinstance(difficulty, str) and difficulty == "joint"
     if joint:
@@ -191,7 +190,7 @@ def fit_length_control(
 
 def _check_options(baselines, method, penalty):
     options.one_of("baselines", baselines, ("auto", "published", None))
-    options.one_of("method", method, METHODS)
+    options.one_of("method", method, options.LengthControlInterval)
     options.number("penalty", penalty, 0)
     if penalty > 0 and method != "sandwich":
         raise ValueError("penalty: refits are not penalised; use method='sandwich'")
@@ -240,7 +239,7 @@ def _baseline_lengths(feature):
     return pairs.assign(tanh=length_feature(pairs)), length_feature(pairs, kind=feature).to_numpy()
 
 
-def model_rows(table: pd.DataFrame, feature: str = "tanh") -> tuple[list[_length_fit.Rows], int]:
+def model_rows(table: pd.DataFrame, feature: options.Feature = "tanh") -> tuple[list[_length_fit.Rows], int]:
     """Return each model's arrays, and the number of instructions in all."""
     codes, ids = pd.factorize(table["instruction_id"], sort=True)  # the order of rows moves no resample
     near = {"tanh": np.tanh(_length_fit.NEAR), "clip": _length_fit.NEAR}.get(feature)

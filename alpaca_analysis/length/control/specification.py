@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from alpaca_analysis.table.checks import COLUMNS as TABLE
 from alpaca_analysis.table.checks import check
 from alpaca_analysis.table.groups import select_models
 
-FEATURES = ("tanh", "clip", "log_ratio")
+FEATURES = get_args(options.Feature)
 TEXTS = ("output_model", "output_reference")
 COLUMNS = (
     "model",

@@ -26,7 +26,7 @@ def transfer_length_control(
     lengths: pd.DataFrame,
     *,
     difficulty="published",
-    baselines: str | None = "auto",
+    baselines: options.Baselines | None = "auto",
     n_donors: int = 12,
     confidence_level: float = 0.95,
 ) -> pd.DataFrame:
@@ -113,7 +113,7 @@ def validate_transfer(
     table: pd.DataFrame,
     *,
     difficulty="published",
-    baselines: str | None = "auto",
+    baselines: options.Baselines | None = "auto",
     n_donors: int = 12,
     confidence_level: float = 0.95,
 ) -> pd.DataFrame:
