@@ -1,8 +1,27 @@
-"""Judgements with a known truth, shared by the tests of length control."""
+"""Tables of judgements that tests build: from outcomes, from votes, and with a known truth."""
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
+
+
+def said(outcomes, annotator="judge", *, model="m", reference="r", ids=None, **columns):
+    """Return what one annotator says of one model's pairs i000, i001, ..., in that order."""
+    ids = [f"i{k:03}" for k in range(len(outcomes))] if ids is None else ids
+    names = {"instruction_id": ids, "model": model, "reference": reference, "annotator": annotator}
+    return pd.DataFrame(names | {"outcome": np.array(outcomes, dtype=float)} | columns)
+
+
+def people(*votes):
+    """Return the votes of people p0, p1, ... on the same pairs."""
+    return pd.concat([said(each, f"p{k}") for k, each in enumerate(votes)], ignore_index=True)
+
+
+def side_by_side(outcomes):
+    """Return judgements from an array of outcomes: one row per instruction, one column per model."""
+    n, p = outcomes.shape
+    ids, models = np.repeat([f"i{k}" for k in range(n)], p), np.tile([f"m{j}" for j in range(p)], n)
+    return pd.DataFrame({"instruction_id": ids, "model": models, "outcome": outcomes.ravel()})
 
 
 def made_up(n=400, *, models=("a", "b"), seed=1, theta=0.4, phi=-1.0, psi=0.8):

@@ -98,10 +98,10 @@ def krippendorff_alpha(
     if not rated.any():
         raise AnnotationError("a pair with two verdicts, found none", source="humans")
     counts, items = matched.counts[rated], matched.items[rated]
-    units = votes.clustered(items, _coincidences(counts))
+    units = votes.clustered(items, coincidences(counts))
     alpha, low, high = _alpha(counts, items["n"].to_numpy(), level), np.nan, np.nan
     drawn = resampling.draw_weights(units, n_resamples=n_resamples, rng=rng)
-    resampled = np.concatenate([_resampled_alpha(weights @ units.y, level) for weights in drawn])
+    resampled = np.concatenate([resampled_alpha(weights @ units.y, level) for weights in drawn])
     known = ties.tied(resampled[~np.isnan(resampled)])
     note: Note
     if np.isnan(alpha):
@@ -162,13 +162,13 @@ def _alpha(counts, weight, level):
     )
 
 
-def _coincidences(counts):
+def coincidences(counts):
     """Return how often each two verdicts meet in a pair, each verdict weighing 1, of shape (n_items, 9)."""
     meet = counts[:, :, None] * counts[:, None, :] - counts[:, :, None] * np.eye(3, dtype=counts.dtype)
     return (meet / (counts.sum(axis=1) - 1)[:, None, None]).reshape(len(counts), 9)
 
 
-def _resampled_alpha(sums, level):
+def resampled_alpha(sums, level):
     """Return alpha of each row of summed coincidences; the package takes one table at a time."""
     met = sums.reshape(-1, 3, 3)
     n = met.sum(axis=2)

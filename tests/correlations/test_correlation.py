@@ -18,7 +18,6 @@ from alpaca_analysis import (
     win_rate_correlation,
 )
 from alpaca_analysis.correlations.coefficients import coefficient, pearson, resampled
-from alpaca_analysis.correlations.comparisons import _williams
 from alpaca_analysis.correlations.intervals import fisher_interval
 from alpaca_analysis.foundations.errors import UndefinedWarning
 
@@ -134,7 +133,11 @@ def test_bootstrap_interval_is_near_scipys(human):
 
 def test_williams_equals_rs_psych():
     """psych::r.test(n = 103, r12 = .4, r13 = .5, r23 = .1): t value -0.89 with probability 0.37."""
-    p = _williams(0.4, 0.5, 0.1, 103)
+    wanted = np.array([[1, 0.4, 0.5], [0.4, 1, 0.1], [0.5, 0.1, 1]])  # y, x1, x2: exactly these correlations
+    noise = np.random.default_rng(0).normal(size=(103, 3))
+    free = np.linalg.qr(noise - noise.mean(axis=0))[0]
+    y, x1, x2 = (free @ np.linalg.cholesky(wanted).T).T
+    p = compare_correlations(x1, x2, y, n_resamples=99).loc[0, "pvalue"]
     assert_allclose(p, 2 * stats.t.sf(0.891, 100), atol=5e-4)
     assert_allclose(p, 0.37, atol=6e-3)
 

@@ -3,12 +3,22 @@
 import numpy as np
 import pandas as pd
 import pytest
+from judgements import people, said
 from scipy import stats
 
 import alpaca_analysis as aa
 from alpaca_analysis.foundations.errors import UndefinedWarning
 from alpaca_analysis.inference import coverage_notes as few_units
 from alpaca_analysis.inference import ratios
+
+
+def judged(model, losses, n):
+    return said(np.where(np.isin(np.arange(n), losses), 0.0, 1.0), model=model)
+
+
+def dissenting(dissent, n=80):
+    """Return four people: all say 1, but for the last one on the first `dissent` pairs."""
+    return people(*[np.arange(n) >= dissent * (k == 3) for k in range(4)])
 
 
 def units_of(values, counts=None):
@@ -70,18 +80,6 @@ def test_note_ends_with_what_covers_better():
     assert few_units.of_means(units_of([1, 0], [97, 3]), "bca", "more").item().text.endswith("losses); more")
 
 
-def judged(model, losses, n):
-    return pd.DataFrame(
-        {
-            "instruction_id": [f"i{k:03}" for k in range(n)],
-            "model": model,
-            "reference": "r",
-            "annotator": "j",
-            "outcome": np.where(np.isin(np.arange(n), losses), 0.0, 1.0),
-        }
-    )
-
-
 @pytest.mark.parametrize("method", ["t", "bca", "percentile"])
 def test_compare_says_that_few_instructions_tell_the_models_apart(method):
     few = pd.concat([judged("a", [], 80), judged("b", [1, 2, 3], 80)])
@@ -112,21 +110,14 @@ def test_undefined_comparison_has_no_interval_to_be_approximate():
         assert aa.compare(same, "a", "b").loc[0, "note"] == "interval undefined: no variation"
 
 
-def people(dissent, n=80):
-    """Return four people: all say 1, but for the last one on the first `dissent` pairs."""
-    return pd.concat([judged(f"p{k}", range(dissent * (k == 3)), n) for k in range(4)]).assign(
-        annotator=lambda t: t["model"], model="m"
-    )
-
-
 def test_agreement_says_where_the_scores_that_matter_were_not_seen():
     judge = judged("m", range(10, 30), 80).assign(annotator="judge")
-    found = aa.human_agreement(judge, people(14), n_resamples=99).set_index("annotator")["note"]
+    found = aa.human_agreement(judge, dissenting(14), n_resamples=99).set_index("annotator")["note"]
     assert "two units at the far end" in found["humans"]
     assert found["judge"] == "one judgement per pair: bias includes variance"
     few = judged("m", [30, 31, 32], 80).assign(annotator="judge")
     for method, rest in (("bca", "losses)"), ("t", "losses); 'bca' covers better")):
-        found = aa.human_agreement(few, people(14), method=method, n_resamples=99).set_index("annotator")
+        found = aa.human_agreement(few, dissenting(14), method=method, n_resamples=99).set_index("annotator")
         assert found.loc["judge", "note"].endswith(
             f"interval approximate: driven by about 3 units (such as the few {rest}"
         )
@@ -135,7 +126,7 @@ def test_agreement_says_where_the_scores_that_matter_were_not_seen():
 def test_groups_of_pairs_say_so_too():
     judge = judged("m", [1, 2, 30, 31, 32], 80).assign(annotator="judge")
     judge["dataset"] = np.where(np.arange(80) < 10, "few", "many")
-    found = aa.agreement_by(judge, people(0), by="dataset", n_resamples=99)
+    found = aa.agreement_by(judge, dissenting(0), by="dataset", n_resamples=99)
     notes = found[found["annotator"] == "judge"].set_index("dataset")["note"]
     assert notes["few"] == "only 10 instructions: interval unreliable"
     assert notes["many"] == "interval approximate: driven by about 3 units (such as the few losses)"
@@ -144,6 +135,6 @@ def test_groups_of_pairs_say_so_too():
 def test_comparison_of_judges_says_so_and_is_no_undefined_result(recwarn):
     one = judged("m", [30, 31, 32], 80).assign(annotator="one")
     two = judged("m", [], 80).assign(annotator="two")
-    found = aa.compare_agreement(pd.concat([one, two]), people(14), "one", "two", n_resamples=99)
+    found = aa.compare_agreement(pd.concat([one, two]), dissenting(14), "one", "two", n_resamples=99)
     assert found.loc[0, "note"] == "interval approximate: driven by about 3 units (such as the few losses)"
     assert not recwarn.list

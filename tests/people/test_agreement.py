@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from judgements import people, said
 from numpy.testing import assert_allclose
 
 from alpaca_analysis import (
@@ -23,24 +24,6 @@ from alpaca_analysis.foundations.errors import UndefinedWarning
 
 QUICK = {"method": "t"}
 small = pytest.mark.filterwarnings("ignore::alpaca_analysis.foundations.errors.UndefinedWarning")
-
-
-def said(outcomes, annotator="judge", **columns):
-    """Make a table in which one annotator judges pairs i0, i1, ... of model a against model b."""
-    return pd.DataFrame(
-        {
-            "instruction_id": [f"i{k}" for k in range(len(outcomes))],
-            "model": "a",
-            "reference": "b",
-            "annotator": annotator,
-            "outcome": np.array(outcomes, dtype=float),
-            **columns,
-        }
-    )
-
-
-def people(*votes):
-    return pd.concat([said(v, f"p{k}") for k, v in enumerate(votes)], ignore_index=True)
 
 
 def flip(table):

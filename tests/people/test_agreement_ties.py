@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from judgements import said
 
 from alpaca_analysis import (
     UndefinedWarning,
@@ -19,26 +20,21 @@ from alpaca_analysis import (
 N = 60
 
 
-def judged(outcome, annotator):
-    ids = {"instruction_id": [f"i{k:02d}" for k in range(N)], "model": "m", "reference": "r"}
-    return pd.DataFrame({**ids, "annotator": annotator, "outcome": np.asarray(outcome, dtype=float)})
-
-
 @pytest.fixture
 def judges():
     """Return two judges with the same outcomes .1, .2, .3 in other orders, and one nearer to people."""
     y = np.tile([0.1, 0.2, 0.3], N // 3)
-    return pd.concat([judged(y, "b"), judged(np.sort(y), "a"), judged(0.5 * y, "c")], ignore_index=True)
+    return pd.concat([said(y, "b"), said(np.sort(y), "a"), said(0.5 * y, "c")], ignore_index=True)
 
 
 @pytest.fixture
 def people():
     rng = np.random.default_rng(0)
-    return pd.concat([judged(rng.random(N) < 0.1, f"p{k}") for k in range(3)], ignore_index=True)
+    return pd.concat([said(rng.random(N) < 0.1, f"p{k}") for k in range(3)], ignore_index=True)
 
 
 def unanimous():
-    return pd.concat([judged(np.zeros(N), "p"), judged(np.zeros(N), "q")], ignore_index=True)
+    return pd.concat([said(np.zeros(N), "p"), said(np.zeros(N), "q")], ignore_index=True)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -59,8 +55,8 @@ def test_judges_that_agree_equally_are_in_the_order_of_their_names(judges, seed)
 def test_an_advantage_is_a_score_that_is_at_least_as_high():
     """The judge says 0.7 of what one person says is 1 and one is 0; 0.5 (0.7 + 0.3) is a draw's score."""
     votes = [np.ones(N), np.zeros(N), np.full(N, 0.5)]
-    people = pd.concat([judged(v, f"p{k}") for k, v in enumerate(votes)])
-    found = alternative_test(judged(np.full(N, 0.7), "judge"), people, scoring="absolute").set_index("human")
+    people = pd.concat([said(v, f"p{k}") for k, v in enumerate(votes)])
+    found = alternative_test(said(np.full(N, 0.7), "judge"), people, scoring="absolute").set_index("human")
     # Against p0 and p1: (0.7 + 0.3) / 2, as p2's (0.5 + 0.5) / 2, but for the last binary digit.
     assert found.loc["p2", ["advantage", "human_advantage"]].tolist() == [1, 1]
     assert found.loc["p2", "difference"] == 0

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from judgements import said
 from numpy.testing import assert_allclose
 
 from alpaca_analysis import (
@@ -16,18 +17,9 @@ from alpaca_analysis.foundations.errors import UndefinedWarning
 
 
 def rows(outcomes, annotator, ids=None, **columns):
-    ids = np.arange(len(outcomes)) if ids is None else ids
-    return pd.DataFrame(
-        {
-            "instruction_id": np.asarray(ids).astype(str),
-            "model": "m",
-            "reference": "r",
-            "annotator": annotator,
-            "outcome": np.asarray(outcomes, dtype=float),
-            "repeat": np.arange(len(outcomes)),
-            **columns,
-        }
-    )
+    """Return judgements of one annotator, told apart by ``repeat``."""
+    ids = np.asarray(np.arange(len(outcomes)) if ids is None else ids).astype(str)
+    return said(outcomes, annotator, ids=ids, **{"repeat": np.arange(len(outcomes)), **columns})
 
 
 def simulate(rng, n, labelled, pairs_each=1, accuracy=0.8, rate=0.6, luck=1.5):

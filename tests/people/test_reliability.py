@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from judgements import people, said
 from numpy.testing import assert_allclose
 from scipy import stats
 
@@ -19,24 +20,8 @@ from alpaca_analysis import (
     read_annotations,
 )
 from alpaca_analysis.foundations.errors import UndefinedWarning
-from alpaca_analysis.people.reliability import _coincidences, _resampled_alpha
+from alpaca_analysis.people.reliability import coincidences, resampled_alpha
 from alpaca_analysis.people.votes import VERDICTS, tally
-
-
-def said(outcomes, annotator="judge"):
-    return pd.DataFrame(
-        {
-            "instruction_id": [f"i{k}" for k in range(len(outcomes))],
-            "model": "a",
-            "reference": "b",
-            "annotator": annotator,
-            "outcome": np.array(outcomes, dtype=float),
-        }
-    )
-
-
-def people(*votes):
-    return pd.concat([said(v, f"p{k}") for k, v in enumerate(votes)], ignore_index=True)
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +73,8 @@ def test_resampled_alpha_equals_the_package(ragged, level):
     for _ in range(5):
         chosen = counts[rng.integers(len(counts), size=len(counts))]
         expected = krippendorff.alpha(value_counts=chosen, value_domain=VERDICTS, level_of_measurement=level)
-        sums = _coincidences(chosen).sum(axis=0, keepdims=True)
-        assert_allclose(_resampled_alpha(sums, level), expected)
+        sums = coincidences(chosen).sum(axis=0, keepdims=True)
+        assert_allclose(resampled_alpha(sums, level), expected)
 
 
 def test_alpha_of_krippendorffs_data_c():

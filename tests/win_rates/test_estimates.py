@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from judgements import said
 from scipy import stats
 
 import alpaca_analysis as aa
@@ -62,17 +63,11 @@ def test_order_and_attributes():
         assert frame.index.equals(pd.RangeIndex(4))
 
 
-def table_of(outcomes, model="m", **columns):
-    ids = [f"i{k}" for k in range(len(outcomes))]
-    frame = pd.DataFrame({"instruction_id": ids, "model": model, "reference": "r", "outcome": outcomes})
-    return frame.assign(**columns)
-
-
 SAMPLE = np.random.default_rng(5).choice([0, 0.5, 1], size=60, p=[0.3, 0.1, 0.6])
 
 
 def test_t_interval_is_scipys():
-    row = aa.win_rate(table_of(SAMPLE), method="t", confidence_level=0.9).iloc[0]
+    row = aa.win_rate(said(SAMPLE), method="t", confidence_level=0.9).iloc[0]
     expected = stats.ttest_1samp(SAMPLE, 0).confidence_interval(0.9)
     np.testing.assert_allclose([row["ci_low"], row["ci_high"]], expected, rtol=1e-12)
     np.testing.assert_allclose(row["standard_error"], stats.sem(SAMPLE), rtol=1e-12)
@@ -80,7 +75,7 @@ def test_t_interval_is_scipys():
 
 @pytest.mark.parametrize("method", ["percentile", "bca"])
 def test_bootstrap_interval_is_scipys(method):
-    row = aa.win_rate(table_of(SAMPLE), method=method).iloc[0]
+    row = aa.win_rate(said(SAMPLE), method=method).iloc[0]
     peer = stats.bootstrap(
         (SAMPLE,), np.mean, n_resamples=99_999, method=method, rng=np.random.default_rng(1), batch=5000
     ).confidence_interval
@@ -89,25 +84,25 @@ def test_bootstrap_interval_is_scipys(method):
 
 def test_wilson_is_scipys():
     outcomes = (SAMPLE > 0.4).astype(float)
-    row = aa.win_rate(table_of([*outcomes, np.nan]), method="wilson").iloc[0]
+    row = aa.win_rate(said([*outcomes, np.nan]), method="wilson").iloc[0]
     expected = stats.binomtest(int(outcomes.sum()), len(outcomes)).proportion_ci(method="wilson")
     np.testing.assert_allclose([row["ci_low"], row["ci_high"]], expected, rtol=1e-12)
 
 
 def test_wilson_refuses_draws_and_repeats():
-    verdicts = table_of(SAMPLE > 0.4, model="k").astype({"outcome": float})
+    verdicts = said(SAMPLE > 0.4, model="k").astype({"outcome": float})
     for outcomes in (SAMPLE, [0.3, 1, 0]):
         with pytest.raises(AnnotationError, match=r"weighted outcomes of \['m'\].*0 and 1 only"):
-            aa.win_rate(pd.concat([verdicts, table_of(outcomes)]), method="wilson")
-    twice = pd.concat([table_of([1, 0, 1], repeat=k) for k in (1, 2)])
-    won_once = pd.concat([table_of([1, 0, 1], repeat=1), table_of([0, 1, 0], repeat=2)])
+            aa.win_rate(pd.concat([verdicts, said(outcomes)]), method="wilson")
+    twice = pd.concat([said([1, 0, 1], repeat=k) for k in (1, 2)])
+    won_once = pd.concat([said([1, 0, 1], repeat=1), said([0, 1, 0], repeat=2)])
     for table in (twice, won_once):
         with pytest.raises(AnnotationError, match="one judgement an instruction"):
             aa.win_rate(table, method="wilson")
 
 
 def test_wilson_of_only_wins_is_defined():
-    row = aa.win_rate(table_of([1.0] * 20), method="wilson").iloc[0]
+    row = aa.win_rate(said([1.0] * 20), method="wilson").iloc[0]
     assert 0.8 < row["ci_low"] < 0.9
     assert row["ci_high"] == 1
 
@@ -116,8 +111,8 @@ def test_clustered_error_is_that_of_the_cluster_robust_mean():
     import statsmodels.api as sm
 
     rng = np.random.default_rng(2)
-    parts = [table_of(rng.choice([0, 1.0], 40), repeat=k) for k in range(3)]
-    table = pd.concat([*parts, table_of([1.0] * 7, repeat=9)], ignore_index=True)
+    parts = [said(rng.choice([0, 1.0], 40), repeat=k) for k in range(3)]
+    table = pd.concat([*parts, said([1.0] * 7, repeat=9)], ignore_index=True)
     codes = pd.factorize(table["instruction_id"])[0]
     fit = sm.OLS(table["outcome"], np.ones(len(table))).fit(
         cov_type="cluster", cov_kwds={"groups": codes, "use_correction": False}
@@ -128,7 +123,7 @@ def test_clustered_error_is_that_of_the_cluster_robust_mean():
 
 
 def test_stratified_error():
-    table = table_of(SAMPLE, dataset=np.where(np.arange(60) < 20, "x", "y"))
+    table = said(SAMPLE, dataset=np.where(np.arange(60) < 20, "x", "y"))
     row = aa.win_rate(table, method="t", stratify="dataset").iloc[0]
     parts = table.groupby("dataset")["outcome"]
     expected = np.sqrt((parts.var() * parts.size()).sum()) / 60
@@ -144,9 +139,9 @@ def test_stratified_error():
 def test_bounds_are_those_of_every_answer():
     """By setting the missing outcomes to 0 and to 1, in groups that are not crossed."""
     parts = [
-        table_of([1, 0, np.nan, 0.5], model="b", dataset=["x", "x", "x", None]),
-        table_of([1, np.nan], model="c", reference="q", dataset="y"),
-        table_of([0.5, 0.5], model="a", dataset="y"),
+        said([1, 0, np.nan, 0.5], model="b", dataset=["x", "x", "x", None]),
+        said([1, np.nan], model="c", reference="q", dataset="y"),
+        said([0.5, 0.5], model="a", dataset="y"),
     ]
     table = pd.concat(parts, ignore_index=True)
     for by in (["model", "reference"], ["dataset", "reference"], ["model"]):
@@ -164,7 +159,7 @@ def test_bounds_are_those_of_every_answer():
 
 
 def test_missing_judgements_are_counted_not_averaged():
-    row = aa.win_rate(table_of([1, 0, np.nan, 1]), method="t").iloc[0]
+    row = aa.win_rate(said([1, 0, np.nan, 1]), method="t").iloc[0]
     assert row[["win_rate", "n_total", "n_missing"]].tolist() == [2 / 3, 3, 1]
     np.testing.assert_allclose(row["standard_error"], stats.sem([1, 0, 1]))
 
@@ -195,7 +190,7 @@ def test_intervals_that_rest_on_few_units_say_so(method, wins, losses, note):
 
 
 def test_discrete():
-    row = aa.win_rate(table_of([0.9, 0.2, 0.5, np.nan]), method="t", discrete=True).iloc[0]
+    row = aa.win_rate(said([0.9, 0.2, 0.5, np.nan]), method="t", discrete=True).iloc[0]
     assert row["win_rate"] == 0.5
     assert row[["n_wins", "n_draws", "n_losses"]].tolist() == [1, 1, 1]
 
@@ -211,13 +206,13 @@ def test_discrete():
 @pytest.mark.parametrize("method", ["t", "bca", "percentile"])
 def test_undefined_is_nan_with_a_reason(outcomes, note, method):
     with pytest.warns(UndefinedWarning, match=note):
-        row = aa.win_rate(table_of(outcomes), method=method).iloc[0]
+        row = aa.win_rate(said(outcomes), method=method).iloc[0]
     assert np.isnan([row["ci_low"], row["ci_high"]]).all()
     assert note in row["note"]
 
 
 def test_nothing_judged_beside_something():
-    table = pd.concat([table_of([1, 0, 1]), table_of([np.nan] * 3, model="silent")])
+    table = pd.concat([said([1, 0, 1]), said([np.nan] * 3, model="silent")])
     with pytest.warns(UndefinedWarning, match="silent: undefined: nothing was judged"):
         result = aa.win_rate(table).set_index("model")
     assert np.isnan(result.loc["silent", "win_rate"])
@@ -226,7 +221,7 @@ def test_nothing_judged_beside_something():
 
 @pytest.mark.parametrize("column", ["reference", "annotator"])
 def test_refuses_to_mix(column):
-    table = table_of(SAMPLE, annotator="j")
+    table = said(SAMPLE, annotator="j")
     table[column] = np.where(np.arange(60) < 9, "x", "y")
     with pytest.raises(
         AnnotationError, match=f"column '{column}': found 2 in m: x, y, expected one {column}"
@@ -248,7 +243,7 @@ def test_refuses_to_mix(column):
 def test_the_first_group_that_mixes_annotators_is_named(by, annotators, found):
     """With what is in that group, not in others."""
     names = [*annotators, *"uvw"]
-    table = table_of([1.0] * len(names), model=["k", *"m" * (len(names) - 4), *"zzz"], annotator=names)
+    table = said([1.0] * len(names), model=["k", *"m" * (len(names) - 4), *"zzz"], annotator=names)
     table["dataset"] = ["x", *"yy", *[None] * (len(names) - 3)]
     with pytest.raises(AnnotationError, match=re.escape(f"found {found},")):
         aa.win_rate(table, by=by)
@@ -267,13 +262,13 @@ def test_the_first_group_that_mixes_annotators_is_named(by, annotators, found):
 )
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
-        aa.win_rate(table_of(SAMPLE), **options)
-    assert len(aa.win_rate(table_of(SAMPLE), confidence_level=1e-9, n_resamples=1, method="percentile")) == 1
+        aa.win_rate(said(SAMPLE), **options)
+    assert len(aa.win_rate(said(SAMPLE), confidence_level=1e-9, n_resamples=1, method="percentile")) == 1
 
 
 def test_unknown_column():
     with pytest.raises(AnnotationError, match="expected a column 'flavour'"):
-        aa.win_rate(table_of(SAMPLE), by="flavour")
+        aa.win_rate(said(SAMPLE), by="flavour")
 
 
 outcomes_strategy = st.lists(st.sampled_from([0.0, 0.5, 1.0, 0.25]), min_size=3, max_size=30).filter(
@@ -285,12 +280,12 @@ outcomes_strategy = st.lists(st.sampled_from([0.0, 0.5, 1.0, 0.25]), min_size=3,
 @given(outcomes_strategy, st.integers(0, 100))
 @pytest.mark.slow
 def test_properties(outcomes, seed):
-    table = table_of(outcomes)
+    table = said(outcomes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UndefinedWarning)
         one = aa.win_rate(table, n_resamples=200, rng=seed)
         again = aa.win_rate(table.sample(frac=1, random_state=seed), n_resamples=200, rng=seed)
-        swapped = aa.win_rate(table_of([1 - y for y in outcomes]), n_resamples=200, rng=seed)
+        swapped = aa.win_rate(said([1 - y for y in outcomes]), n_resamples=200, rng=seed)
     pd.testing.assert_frame_equal(one, again, check_exact=True)  # row order is irrelevant, a seed is a result
     np.testing.assert_allclose(swapped["win_rate"], 1 - one["win_rate"], atol=1e-15)
     np.testing.assert_allclose(swapped["standard_error"], one["standard_error"], atol=1e-15)
@@ -323,7 +318,7 @@ def test_counts_equal_expanded_rows():
 
 
 def test_a_models_interval_does_not_depend_on_its_company():
-    table = pd.concat([table_of(SAMPLE, model="a"), table_of(SAMPLE[::-1], model="b")])
+    table = pd.concat([said(SAMPLE, model="a"), said(SAMPLE[::-1], model="b")])
     together = aa.win_rate(table).set_index("model").loc["a"]
     alone = aa.win_rate(table[table["model"] == "a"]).set_index("model").loc["a"]
     assert together.to_dict() == alone.to_dict()
@@ -350,9 +345,9 @@ def test_unjudged_counts_are_no_units():
 def test_groups_of_several_columns_and_partly_shared_instructions():
     """Against plain pandas: groups that are not crossed, names that are missing, ids of one model alone."""
     parts = [
-        table_of([1, 0, 1, 0.5, 0], model="a", dataset=["x", "x", None, None, "y"]),
-        table_of([1, 0, 0.5], model="b", reference="q", dataset="x"),
-        table_of([0.25, 0, 1, 1], model="c", dataset="y").assign(instruction_id=list("stuv")),
+        said([1, 0, 1, 0.5, 0], model="a", dataset=["x", "x", None, None, "y"]),
+        said([1, 0, 0.5], model="b", reference="q", dataset="x"),
+        said([0.25, 0, 1, 1], model="c", dataset="y").assign(instruction_id=list("stuv")),
     ]
     table = pd.concat(parts, ignore_index=True)
     for by in (["model", "reference"], ["dataset", "reference"], ["reference"]):
@@ -374,7 +369,7 @@ def test_blocks_are_groups_linked_by_instructions(more):
     from alpaca_analysis.table.checks import check
 
     ids = {"a": "st", "e": "tu", "c": "uv", "b": "wx", "f": "xy", "d": "zABC"[: 1 + more]}
-    table = pd.concat([table_of([1.0] * len(v), model=m, instruction_id=list(v)) for m, v in ids.items()])
+    table = pd.concat([said([1.0] * len(v), model=m, instruction_id=list(v)) for m, v in ids.items()])
     found = [block.groups["model"].tolist() for block in blocks_of(check(table), ["model"])]
     assert found == [["a", "c", "e"], ["b", "f"], ["d"]]
 
@@ -382,7 +377,7 @@ def test_blocks_are_groups_linked_by_instructions(more):
 @pytest.mark.parametrize("options", [{}, {"stratify": "dataset"}])
 def test_row_order_is_irrelevant(options):
     parts = [
-        table_of(SAMPLE, model=m).assign(instruction_id=lambda t, m=m: m + t["instruction_id"]) for m in "ba"
+        said(SAMPLE, model=m).assign(instruction_id=lambda t, m=m: m + t["instruction_id"]) for m in "ba"
     ]
     table = pd.concat(parts, ignore_index=True)
     table["dataset"] = np.where(np.arange(120) % 60 < 20, "y", "x")
@@ -393,7 +388,7 @@ def test_row_order_is_irrelevant(options):
 
 
 def test_outcomes_between_verdicts_are_averaged_as_they_are():
-    result = aa.win_rate(table_of([0.9, 0.2, 0.7]), n_resamples=99)
+    result = aa.win_rate(said([0.9, 0.2, 0.7]), n_resamples=99)
     np.testing.assert_allclose(result["win_rate"], 0.6)
     assert result.attrs == {
         "method": "mean outcome", "interval": "bca", "estimate": "win_rate", "unit": "instruction",
@@ -403,7 +398,7 @@ def test_outcomes_between_verdicts_are_averaged_as_they_are():
 
 
 def test_a_generator_as_seed():
-    for table in (XWIN, table_of(SAMPLE)):
+    for table in (XWIN, said(SAMPLE)):
         one, two = (aa.win_rate(table, n_resamples=99, rng=np.random.default_rng(3)) for _ in range(2))
         pd.testing.assert_frame_equal(one, two)
         assert one.attrs["rng"] == (None if table is XWIN else "generator")
@@ -415,7 +410,7 @@ def test_a_generator_as_seed():
     [("a", "a, z"), ("ab", "a, b, z"), ("abcd", "a, b, c and 2 more")],
 )
 def test_a_warning_names_three_and_counts_the_rest(models, message):
-    table = pd.concat([table_of([1.0], model=m) for m in models] + [table_of([0.0, 0.0], model="z")])
+    table = pd.concat([said([1.0], model=m) for m in models] + [said([0.0, 0.0], model="z")])
     with pytest.warns(UndefinedWarning) as caught:
         aa.win_rate(table, method="t")
     assert str(caught[0].message) == f"{message}: error undefined: fewer than two units"
@@ -423,9 +418,7 @@ def test_a_warning_names_three_and_counts_the_rest(models, message):
 
 
 def test_ids_on_some_rows_only_are_refused():
-    table = pd.concat(
-        [table_of([1, 0], model="k"), table_of([1, 0, 1]).assign(instruction_id=["i0", None, "i2"])]
-    )
+    table = pd.concat([said([1, 0], model="k"), said([1, 0, 1]).assign(instruction_id=["i0", None, "i2"])])
     with pytest.raises(AnnotationError, match=r"row 3, column 'instruction_id': found \"none, in \['m'\]\""):
         aa.win_rate(table)
 

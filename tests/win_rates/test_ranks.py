@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from judgements import side_by_side
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
@@ -26,18 +27,6 @@ from alpaca_analysis.win_rates import joint as joint_estimates
 from alpaca_analysis.win_rates import ranks as rankings
 
 
-def rows(outcomes):
-    """Make a table from an array of outcomes, one row per instruction, one column per model."""
-    n, p = outcomes.shape
-    return pd.DataFrame(
-        {
-            "instruction_id": np.repeat([f"i{u}" for u in range(n)], p),
-            "model": np.tile([f"m{j}" for j in range(p)], n),
-            "outcome": outcomes.ravel(),
-        }
-    )
-
-
 def simulate(rng, n, win_rates, shared=1.0):
     """Draw correlated outcomes in {0, 0.5, 1}; `shared` is the weight of the instruction's own ease."""
     ease = rng.normal(size=(n, 1)) * shared
@@ -49,7 +38,7 @@ def simulate(rng, n, win_rates, shared=1.0):
 
 @pytest.fixture(scope="module")
 def five():
-    return rows(simulate(np.random.default_rng(1), 120, [0.8, 0.7, 0.66, 0.45, 0.4]))
+    return side_by_side(simulate(np.random.default_rng(1), 120, [0.8, 0.7, 0.66, 0.45, 0.4]))
 
 
 @pytest.mark.slow
@@ -118,7 +107,7 @@ def exhaustive(outcomes):
     """Return the joint estimates with all n^n resamples in place of drawn ones."""
     n = len(outcomes)
     every = np.array(list(itertools.product(range(n), repeat=n)))
-    joint = joint_estimates.joint_win_rates(rows(outcomes), n_resamples=2)
+    joint = joint_estimates.joint_win_rates(side_by_side(outcomes), n_resamples=2)
     values = {**vars(joint), "resamples": outcomes[every].mean(axis=1).T}
     return joint_estimates.JointEstimates(**values)
 
@@ -186,7 +175,7 @@ def test_the_small_cases_show_something():
 @pytest.mark.slow
 def test_rank_sets_are_the_ranks_of_all_orders_that_agree_with_the_shown_pairs(seed, p):
     rng = np.random.default_rng(seed)
-    table = rows(simulate(rng, 60, rng.uniform(0.1, 0.9, p)))
+    table = side_by_side(simulate(rng, 60, rng.uniform(0.1, 0.9, p)))
     joint = joint_estimates.joint_win_rates(table, n_resamples=299)
     better = rankings._simultaneous(joint, 0.9)[2]
     frame = rankings.joint_rank_sets(joint, confidence_level=0.9)[0].set_index("model")
@@ -249,7 +238,7 @@ def test_pairing_is_used_where_ids_are_and_its_absence_is_said(five):
 
 def test_two_identical_models_are_never_ordered():
     outcomes = simulate(np.random.default_rng(2), 100, [0.9, 0.5])
-    table = rows(outcomes[:, [0, 1, 1]])
+    table = side_by_side(outcomes[:, [0, 1, 1]])
     with pytest.warns(UndefinedWarning, match="m1/m2"):
         pairs = pairwise_differences(table, n_resamples=499)
     twins = pairs[pairs["difference"] == 0].iloc[0]
@@ -341,7 +330,7 @@ def overlapping(n, shared, rates=(0.8, 0.5), seed=0):
 def test_pairs_where_instructions_overlap_in_part(shared):
     """Degrees of freedom by hand (Derrick et al. 2017), the error from resampled instructions."""
     outcomes = overlapping(80, shared)
-    table = rows(outcomes).dropna()
+    table = side_by_side(outcomes).dropna()
     pair = pairwise_differences(table, n_resamples=199).iloc[0]
     a, b = outcomes.T
     assert_allclose(pair["difference"], np.nanmean(a) - np.nanmean(b), rtol=1e-12)
@@ -365,7 +354,7 @@ def test_errors_of_differences_are_those_of_the_win_rates():
     outcomes = np.full((300, 3), np.nan)
     outcomes[:, 2] = simulate(np.random.default_rng(1), 300, [0.5])[:, 0]
     outcomes[:15, 0], outcomes[100:140, 1] = outcomes[200:215, 2], outcomes[:40, 2]
-    table = rows(outcomes).dropna()
+    table = side_by_side(outcomes).dropna()
     error = win_rate(table, method="t").set_index("model")["standard_error"]
     pairs = pairwise_differences(table, n_resamples=99).set_index(["model_a", "model_b"])
     apart = pairs.loc[next(k for k in pairs.index if set(k) == {"m0", "m1"}), "standard_error"]
@@ -448,7 +437,7 @@ def test_rank_sets_cover_in_simulation(truth, paired):
     highest = np.array([(truth >= v).sum() for v in truth])
     marginal, simultaneous = [], []
     for _ in range(300):
-        table = rows(simulate(rng, 150, truth, shared=float(paired)))
+        table = side_by_side(simulate(rng, 150, truth, shared=float(paired)))
         table = table if paired else collapse(table, by=["model"])
         joint = joint_estimates.joint_win_rates(table, n_resamples=499, rng=rng)
         ranks = rankings.joint_rank_sets(joint)[0].sort_values("model")

@@ -147,7 +147,7 @@ def fit_length_control(
     joint = isinstance(difficulty, str) and difficulty == "joint"
     if joint:
         _refuse_with_joint(baselines, method, penalty)
-    table = _prepared(table, feature)
+    table = prepared(table, feature)
     if joint:
         from alpaca_analysis.length.control.joint import fit_joint
 
@@ -156,7 +156,7 @@ def fit_length_control(
         table = table.assign(d=difficulty_of(table, difficulty))
     if baselines == "auto":
         baselines = "published" if isinstance(difficulty, str) else None
-    fixed = None if baselines is None else _baselines(difficulty, feature)
+    fixed = None if baselines is None else gamed_baselines(difficulty, feature)
     rows, n_units = model_rows(table, feature)
     frame, resamples, fits = _estimates(
         rows, n_units, fixed, penalty, method, confidence_level, n_resamples, rng
@@ -208,7 +208,7 @@ def _refuse_with_joint(baselines, method, penalty):
         raise ValueError(f"difficulty: 'joint' has a fit and an error of its own, which take no {names}")
 
 
-def _prepared(table, feature):
+def prepared(table, feature):
     """Return the checked table with the length feature in column ``x``."""
     table = check(table)
     table.attrs = {}  # pandas copies them at every step
@@ -222,7 +222,7 @@ def _prepared(table, feature):
     return table
 
 
-def _baselines(difficulty, feature):
+def gamed_baselines(difficulty, feature):
     """Return the pseudo-judgements of AlpacaEval's two gamed baselines."""
     pairs, x = _baseline_lengths(feature)
     d = difficulty_of(pairs, difficulty if isinstance(difficulty, pd.Series) else "published")

@@ -50,8 +50,8 @@ def fit_joint(table: pd.DataFrame, *, confidence_level: float, settings: dict) -
     Bock, R. D., Aitkin, M. (1981). Marginal maximum likelihood estimation of item parameters.
     Psychometrika 46(4). Louis, T. A. (1982), JRSS B 44(2), for the information.
     """
-    rows, own = _usable(table)
-    model = _Marginal(rows)
+    rows, own = usable(table)
+    model = Marginal(rows)
     note = _enough(len(model.names), model.n_instructions)
     b = model.maximise()
     covariance = model.covariance(b)
@@ -81,7 +81,7 @@ def fit_joint(table: pd.DataFrame, *, confidence_level: float, settings: dict) -
     return LengthControl(frame, NODES, NODE_WEIGHT, dict(frame.attrs))
 
 
-def _usable(table):
+def usable(table):
     """Return judged rows of models other than the reference, and the reference's names."""
     if table["instruction_id"].isna().any():
         raise AnnotationError("instruction ids for difficulty='joint'", column="instruction_id", found="none")
@@ -121,7 +121,7 @@ def _enough(n_models, n_instructions):
     return found
 
 
-class _Marginal:
+class Marginal:
     """The marginal likelihood of all models, with its gradient and information."""
 
     def __init__(self, rows):

@@ -10,8 +10,8 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from alpaca_analysis import AnnotationError, fit_length_control
-from alpaca_analysis.length.control.fitting import _prepared
-from alpaca_analysis.length.control.joint import _Marginal, _usable
+from alpaca_analysis.length.control.fitting import prepared
+from alpaca_analysis.length.control.joint import Marginal, usable
 
 MODELS = ("a", "b", "c", "d")
 
@@ -23,7 +23,7 @@ def small():
 
 @pytest.fixture(scope="module")
 def marginal(small):
-    return _Marginal(_usable(_prepared(small[0], "tanh"))[0])
+    return Marginal(usable(prepared(small[0], "tanh"))[0])
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def point():
 def test_likelihood_is_the_integral(small, point):
     table, difficulty = small
     table = table[table["instruction_id"] < "0012"]
-    marginal = _Marginal(_usable(_prepared(table, "tanh"))[0])
+    marginal = Marginal(usable(prepared(table, "tanh"))[0])
     rows = {m: r.reset_index(drop=True) for m, r in table.groupby("model")}
     x = {m: columns(r, difficulty)[:, 0] for m, r in rows.items()}
     total = 0.0

@@ -14,7 +14,7 @@ from scipy.stats import norm, spearmanr
 from alpaca_analysis import AnnotationError, fit_length_control, load
 from alpaca_analysis.foundations.errors import UndefinedWarning
 from alpaca_analysis.length.control.difficulty import length_feature, rebuild_difficulty
-from alpaca_analysis.length.control.fitting import BASELINE_WEIGHT, COLUMNS, _baselines
+from alpaca_analysis.length.control.fitting import BASELINE_WEIGHT, COLUMNS, gamed_baselines
 
 
 def test_coefficients_equal_statsmodels():
@@ -74,9 +74,9 @@ def test_coefficient_covariance_equals_statsmodels_hc3():
     table, difficulty = made_up(models=("a",), n=150)
     from alpaca_analysis.inference import logistic as _logistic
     from alpaca_analysis.length.control import one_model as _length_fit
-    from alpaca_analysis.length.control.fitting import _prepared, model_rows
+    from alpaca_analysis.length.control.fitting import model_rows, prepared
 
-    rows = model_rows(_prepared(table, "tanh").assign(d=difficulty.loc[table["instruction_id"]].to_numpy()))[
+    rows = model_rows(prepared(table, "tanh").assign(d=difficulty.loc[table["instruction_id"]].to_numpy()))[
         0
     ][0]
     fit = _logistic.fit(rows.X, rows.y, rows.weight[None])
@@ -99,7 +99,7 @@ def test_baselines_enter_as_weighted_rows():
     table["instruction_id"] = ids
     row = fit_length_control(table).to_frame().iloc[0]
     difficulty = load("instruction_difficulty").set_index("instruction_id")["difficulty"]
-    fixed = _baselines("published", "tanh")
+    fixed = gamed_baselines("published", "tanh")
     assert fixed.X.shape == (1610, 3)
     assert (fixed.X[:, 2] == 0).all()
     X = np.vstack([columns(table, difficulty), fixed.X])
