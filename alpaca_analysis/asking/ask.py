@@ -73,7 +73,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Answered:
-    """What became of one request: an answer, or the reason why there is none."""
+    """The outcome of one request: an answer, or the reason why there is none."""
 
     answer: dict | None
     error: str = ""

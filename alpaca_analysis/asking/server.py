@@ -1,4 +1,4 @@
-"""Any server that speaks OpenAI's protocol: one request, its retries, its price, and no secret in sight."""
+"""Any server that speaks OpenAI's protocol: one request, its retries, its price; no secret is shown."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ class AnswerStore:
             return MINE
 
     def put(self, key: str, request: dict, answer: dict) -> None:
-        """Keep an answer and give its claim back."""
+        """Keep an answer and release its claim."""
         with self._transaction() as sql:
             sql.execute(
                 "INSERT OR IGNORE INTO answers VALUES (?, ?, ?)",
@@ -144,12 +144,12 @@ class AnswerStore:
             sql.execute("DELETE FROM claims WHERE key = ?", (key,))
 
     def release(self, key: str) -> None:
-        """Give a claim back without an answer."""
+        """Release a claim without an answer."""
         with self._transaction() as sql:
             sql.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (key, self._owner))
 
     def renew(self) -> None:
-        """Put off the end of all claims of this store."""
+        """Extend all claims of this store."""
         with self._transaction() as sql:
             sql.execute(
                 "UPDATE claims SET expires = ? WHERE owner = ?", (time.time() + self.lease, self._owner)

@@ -209,7 +209,7 @@ def agreement(
 
 @app.command()
 def correlation(
-    file: Annotated[Path, typer.Argument(help="CSV with one row a model.")],
+    file: Annotated[Path, typer.Argument(help="CSV with one row per model.")],
     x: Annotated[str, typer.Option(help="Column of one win rate.")],
     y: Annotated[str, typer.Option(help="Column of the other.")],
     method: Annotated[Coefficient, typer.Option(help="Coefficient.")] = "pearson",

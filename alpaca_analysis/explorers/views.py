@@ -18,7 +18,7 @@ CONTROLS: dict[str, dict] = {
     "equal length: no difficulties": {"difficulty": None},
     "equal length: log ratio": {"difficulty": None, "feature": "log_ratio"},
 }
-MOST = 10  # models in one figure: more would take longer to draw than a hand waits
+MOST = 10  # models in one figure: more would take longer to draw than people like to wait
 N_RESAMPLES = 1999  # for the same reason; the caption says so
 N_BINS = 8
 WIDTH = 4.9  # inches; numbers stand in the table below, not beside the rows

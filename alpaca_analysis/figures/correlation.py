@@ -85,7 +85,7 @@ def _title(result) -> str:
 
 @style.styled
 def leave_one_out(result, *, ax: Axes | None = None, width: float = COLUMN) -> Axes:
-    """Draw the coefficient without each model, one row a model, the most carrying first.
+    """Draw the coefficient without each model, one row per model, the most influential first.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from alpaca_analysis.figures.style import COLOURS, COLUMN
 
 @style.styled
 def difference(comparisons: pd.DataFrame, *, ax: Axes | None = None, width: float = COLUMN) -> Axes:
-    """Draw differences of two win rates with their intervals, one row a pair.
+    """Draw differences of two win rates with their intervals, one row per pair.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ def forest(
     ax: Axes | None = None,
     width: float = COLUMN,
 ) -> Axes:
-    """Draw win rates with their intervals, one row a model, in the order of the frame.
+    """Draw win rates with their intervals, one row per model, in the order of the frame.
 
     Parameters
     ----------

@@ -90,7 +90,7 @@ def pairwise(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COLU
     Parameters
     ----------
     frame : DataFrame
-        What `pairwise_differences` returns: one row a pair, the better model first: ``model_a``,
+        What `pairwise_differences` returns: one row per pair, the better model first: ``model_a``,
         ``model_b``, ``difference`` (a fraction), ``ordered``.
     ax : Axes, optional
         Where to draw; by default a new figure whose height grows with the models.

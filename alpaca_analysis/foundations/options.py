@@ -209,7 +209,7 @@ def groups(by: Any, results: Collection[str] = (), *, name: str = "by") -> list[
     if clash := [column for column in by if column in results]:
         raise ValueError(f"{name}: found {clash[0]!r}, which is a column of the result; rename it first")
     if measured := [column for column in by if column in ("outcome", "n")]:
-        raise ValueError(f"{name}: found {measured[0]!r}, which is measured and makes no groups")
+        raise ValueError(f"{name}: found {measured[0]!r}, which is what is measured, not a group")
     return by
 
 

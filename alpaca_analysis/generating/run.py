@@ -181,7 +181,7 @@ def generate(
 def _prompts(prompts) -> Iterable[tuple[list[dict], str, str | None]]:
     """Yield messages, instruction and dataset."""
     if isinstance(prompts, str) and "\n" not in prompts and not os.path.exists(prompts):
-        raise FileNotFoundError(f"{prompts}: no such file; one prompt goes into a list")
+        raise FileNotFoundError(f"{prompts}: no such file; put a single prompt into a list")
     if isinstance(prompts, (str, os.PathLike)):
         columns = read_columns(Path(prompts))
         prompts = _records(columns)

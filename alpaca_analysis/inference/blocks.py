@@ -18,7 +18,7 @@ from alpaca_analysis.table.groups import all_identified
 class Block:
     """Groups that share units: the columns of one joint resample."""
 
-    groups: pd.DataFrame  # the `by` columns, one row a group
+    groups: pd.DataFrame  # the `by` columns, one row per group
     units: ratios.Units
     counts: dict[str, np.ndarray]  # n_wins, n_draws, n_losses, n_total, n_missing of each group
     plain: np.ndarray  # per group: every unit is one single judgement

@@ -108,7 +108,7 @@ def covariance(shares: np.ndarray, counts: np.ndarray, strata: np.ndarray | None
 def standard_error(units: Units) -> np.ndarray:
     """Return the linearised standard error of every column.
 
-    With one judgement a unit it equals sd(ddof = 1) / sqrt(n); with several it is the
+    With one judgement per unit it equals sd(ddof = 1) / sqrt(n); with several it is the
     cluster-robust error of a ratio.
 
     Examples

@@ -203,7 +203,7 @@ def _at_equal_preference(y, h, x, clusters):
     first = instruments[:, ::-1]
     strength, spread, _ = _through_origin(h[pair, vote], first, first, clusters, weights)
     if not note and strength**2 < WEAK * spread**2:
-        text = f"weak instrument (F = {(strength / spread) ** 2:.1f}): people agree too little to trust this"
+        text = f"weak instrument (F = {(strength / spread) ** 2:.1f}): people agree too little, unreliable"
         note = Reason("weak_instrument", text)
     return estimate, error, note
 

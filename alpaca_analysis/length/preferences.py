@@ -248,7 +248,7 @@ def _rates(table, name, shares, by, method, confidence_level, n_resamples, rng):
     names = {inside: c for c, inside in groups.items()} | {"win_rate": name, "n_total": "n"}
     kept = ["win_rate", "standard_error", "ci_low", "ci_high", "n_total", "reason", "note"]
     found = rates[[*groups.values(), *kept]].rename(columns=names)
-    found.attrs |= {"estimate": name, "fractions": [name], "method": "mean over judgements that qualify"}
+    found.attrs |= {"estimate": name, "fractions": [name], "method": "mean over the judgements that count"}
     return found
 
 

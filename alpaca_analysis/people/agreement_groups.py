@@ -166,7 +166,7 @@ def _n_units(items, scores):
 
 def _notes(result, sizes, unit) -> list[Note]:
     """Return the notes of groups, in which few instructions or equal scores are common."""
-    lost = Reason("no_variation", "interval undefined: too few or equal scores")
+    lost = Reason("no_variation", "interval undefined: too few scores, or all equal")
     return [
         lost if np.isnan(low) else _few(n, unit) if n < FEW else note
         for n, low, note in zip(sizes, result["ci_low"], result["note"], strict=True)
@@ -278,7 +278,7 @@ def agreement_by_majority(
             parts.append(out)
             sizes += [_n_units(matched.items, one) for one in scores.values()]
     result = pd.concat(parts, ignore_index=True)
-    procedure = "agreement with the majority of so many people"
+    procedure = "agreement with the majority, by number of people"
     return finish(
         result,
         **said(matched, scoring, procedure, method, confidence_level, n_resamples, rng),

@@ -19,7 +19,7 @@ from alpaca_analysis.table.groups import refuse_mixed
 
 UNLABELLED = Reason("nothing_labelled", "undefined: no judged pair with a label")
 TOO_FEW = Reason("too_few_units", "undefined: fewer than two instructions with labels")
-ALL_EQUAL = Reason("all_alike", "undefined: all labels of the pilot are equal")
+ALL_EQUAL = Reason("all_alike", "undefined: all labels are equal")
 NO_HELP = Reason("no_help", "correlation undefined: the judge says the same of every labelled pair; no help")
 CONTRADICTS = Reason("no_help", "the judge contradicts people: no help")
 ALL_LABELLED = Reason("all_labelled", "every judged pair has a label: the judge adds nothing")

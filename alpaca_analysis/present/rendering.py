@@ -1,4 +1,4 @@
-"""Text that acts nowhere: how a table is set in a terminal, in HTML, in LaTeX, in Markdown and in JSON.
+"""Layout and escaping of tables in a terminal, HTML, LaTeX, Markdown and JSON, so that no name can execute.
 
 Names come from files that others wrote. Whatever they hold, no format made here lets them run:
 control characters are shown as escapes, and each writer escapes what its reader would execute.

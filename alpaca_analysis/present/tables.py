@@ -297,7 +297,7 @@ def to_leaderboard(
         raise ValueError("win_rate: found percent, expected fractions as `win_rate` returns them")
     if frame["model"].duplicated().any():
         twice = frame["model"][frame["model"].duplicated()].iloc[0]
-        raise ValueError(f"model: found {twice!r} twice, expected one row a model")
+        raise ValueError(f"model: found {twice!r} twice, expected one row per model")
     model = frame["model"].astype(str)
     board = pd.DataFrame(
         {

@@ -1,4 +1,4 @@
-"""What data there is and where it comes from: tables that travel with the package, and the door to the rest.
+"""What data there is and where it comes from: bundled tables, and access to published files.
 
 Figures and counts lie in ``data/`` beside the package (inside it once installed). Rows, that is
 judgements with their instructions, are not ours to pass on: they come from the folder that the

@@ -43,7 +43,7 @@ def battle_units(rows, first, second, covariates) -> BattleUnits:
     unit = pd.factorize(ids, sort=True)[0]  # what a seed draws must not depend on the order of rows
     if not anonymous and (unit.max() + 1 < len(rows) or (n > 1).any()):
         return BattleUnits(first, second, outcome, n.astype(float), x, unit, None, anonymous)
-    # one judgement a unit: equal ones are drawn together, a multinomial over distinct battles
+    # one judgement per unit: equal ones are drawn together, a multinomial over distinct battles
     cells = pd.DataFrame({"i": first, "j": second, "y": outcome, **{str(k): v for k, v in enumerate(x.T)}})
     distinct = cells.assign(n=n).groupby(list(cells), sort=True)["n"].sum().reset_index()
     one = np.ones(len(distinct))

@@ -45,7 +45,7 @@ def win_rate(
     method : {"bca", "percentile", "t", "wilson"}
         Interval: bias-corrected and accelerated bootstrap, percentile bootstrap, Student's t on the
         (cluster-robust) standard error, or Wilson's score interval (wins and losses only, one
-        judgement a unit).
+        judgement per unit).
     confidence_level : float
         Coverage in (0, 1).
     n_resamples : int
@@ -135,7 +135,7 @@ _COLUMNS = (
 
 
 def _stream(block, rng, generator):
-    """Return the generator of a block: a group without instructions has its own, whatever its company."""
+    """Return the generator of a block: a group without instructions has its own."""
     if block.units.multiplicity is None or not isinstance(rng, (int, np.integer)):
         return generator
     names = block.groups.drop(columns=["reference", "annotator"], errors="ignore")
@@ -178,7 +178,7 @@ def _wilson_interval(block, confidence_level):
         )
     if not block.plain.all():
         raise AnnotationError(
-            "one judgement an instruction for method='wilson'; use 'bca' or 't'",
+            "one judgement per instruction for method='wilson'; use 'bca' or 't'",
             column="instruction_id",
             found="several",
         )

@@ -1,6 +1,6 @@
 """How AlpacaEval's published length control is reproduced under other penalties on the difficulties.
 
-The penalty of `rebuild_difficulty` was chosen with these published values in sight; this table shows
+The penalty of `rebuild_difficulty` was chosen by looking at these published values; this table shows
 what that choice is worth. AlpacaEval 1: the models with published values, difficulties from AlpacaEval 2.
 AlpacaEval 2: each of the ordinary models is left out of the difficulties in turn.
 """

@@ -1,4 +1,4 @@
-"""The explorer: what a choice shows, what it cannot, files of one's own, and how long a hand waits."""
+"""The explorer: what a choice shows, what it cannot, files of one's own, and how long one waits."""
 
 import re
 import time

@@ -239,7 +239,7 @@ def test_bad_prompts_are_refused(prompts, message):
 
 
 def test_a_prompt_is_not_a_path():
-    with pytest.raises(FileNotFoundError, match="one prompt goes into a list"):
+    with pytest.raises(FileNotFoundError, match="put a single prompt into a list"):
         generate("Say hello.", FunctionBackend(str))
 
 

@@ -97,7 +97,7 @@ def test_turned_sides_give_the_same_agreement(judges, people):
         ),
         (lambda j, h: human_agreement(j, h, method="wilson"), "method: found 'wilson', expected one of bca"),
         (lambda j, h: human_agreement(j, h, on=["idx", "idx"]), "on: found 'idx' twice"),
-        (lambda j, h: human_agreement(j, h, on=["n"]), "on: found 'n', which is measured"),
+        (lambda j, h: human_agreement(j, h, on=["n"]), "on: found 'n', which is what is measured"),
         (lambda j, h: agreement_by(j, h, by="n"), "by: found 'n', which is a column of the result"),
         (lambda j, h: agreement_by(j, h, by=["dataset"]), r"by: found \[\['dataset'\]\], expected the name"),
         (

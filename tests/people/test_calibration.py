@@ -209,7 +209,7 @@ def test_a_pilot_that_cannot_say_gives_no_plan():
     table, labels = three_models()
     table = table[table["model"] == "m1"]
     for pilot, note in (
-        (labels[labels["model"] == "m1"].head(10).assign(outcome=1.0), "all labels of the pilot are equal"),
+        (labels[labels["model"] == "m1"].head(10).assign(outcome=1.0), "all labels are equal"),
         (labels.head(1), "fewer than two instructions"),
     ):
         with pytest.warns(UndefinedWarning, match=note):

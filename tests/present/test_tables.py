@@ -311,7 +311,7 @@ def test_leaderboard_refuses_what_would_be_wrong_in_the_file(xwin):
         to_leaderboard(rates, mode="mine")
     with pytest.raises(ValueError, match="found percent"):
         to_leaderboard(rates.assign(win_rate=rates["win_rate"] * 100))
-    with pytest.raises(ValueError, match="twice, expected one row a model"):
+    with pytest.raises(ValueError, match="twice, expected one row per model"):
         to_leaderboard(pd.concat([rates, rates]))
 
 

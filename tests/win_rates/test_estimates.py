@@ -97,7 +97,7 @@ def test_wilson_refuses_draws_and_repeats():
     twice = pd.concat([said([1, 0, 1], repeat=k) for k in (1, 2)])
     won_once = pd.concat([said([1, 0, 1], repeat=1), said([0, 1, 0], repeat=2)])
     for table in (twice, won_once):
-        with pytest.raises(AnnotationError, match="one judgement an instruction"):
+        with pytest.raises(AnnotationError, match="one judgement per instruction"):
             aa.win_rate(table, method="wilson")
 
 

@@ -18,7 +18,7 @@ from alpaca_analysis.inference.results import Reason, best_first, finish
 from alpaca_analysis.length.control.one_model import TERMS, interval, reference_row
 from alpaca_analysis.length.control.result import LengthControl
 
-FEWEST, ENOUGH = 3, 20  # models: below the first nothing is identified, below the second it is fragile
+FEWEST, ENOUGH = 3, 20  # models: below the first nothing is identified, below the second it is unreliable
 NODES = np.linspace(-4.5, 4.5, 31)
 NODE_WEIGHT = np.exp(-(NODES**2) / 2) / np.exp(-(NODES**2) / 2).sum()
 
@@ -111,7 +111,7 @@ def _enough(n_models, n_instructions):
         )
     found = []
     if n_models < ENOUGH:
-        text = f"difficulty from only {n_models} models: below {ENOUGH} it is fragile"
+        text = f"difficulty from only {n_models} models: below {ENOUGH} it is unreliable"
         found.append(Reason("few_models", text))
     if n_instructions < 15 * n_models:
         text = f"{3 * n_models} coefficients from {n_instructions} instructions: errors are too small"

@@ -178,12 +178,14 @@ def _undefined(rows, separated, identified, method):
     units = rows.n[judged].sum() if rows.unit is None else len(np.unique(rows.unit[judged]))
     error = ("standard_error", "ci_low", "ci_high")
     if not identified:
-        text = "undefined: length is collinear with the other terms, so that equal length is out of reach"
+        text = "undefined: length is collinear with the other terms: no estimate at equal length"
         return ("lc_win_rate", *error, *TERMS), Reason("undefined", text)
     if units < 2:
         return error, Reason("too_few_units", "error undefined: fewer than two units")
     if separated and method != "sandwich":
-        text = "error undefined: resamples of separated data show a prior; 'sandwich' includes it"
+        text = (
+            "error undefined: resamples of separated data show the prior, not the data; use method='sandwich'"
+        )
         return error, Reason("error_undefined", text)
     if not separated and ties.equal(rows.y[judged], rows.y[judged][0]).all():
         return error[1:], Reason("all_alike", "interval undefined: all outcomes are equal")

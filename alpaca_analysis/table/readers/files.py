@@ -171,7 +171,7 @@ def _to_list(array: Any) -> list:
 
 
 def read_all(paths: Sequence[Path]) -> Iterator[Columns]:
-    """Yield the columns of each file; hashes are computed beside, while files are parsed and used."""
+    """Yield the columns of each file; hashes are computed in the background."""
     with ThreadPoolExecutor(max_workers=1) as pool, bar(len(paths), "Reading", unit="file") as steps:
         hashing, waiting = None, 0
         for path in paths:

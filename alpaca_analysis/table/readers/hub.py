@@ -175,7 +175,7 @@ def _newest(repo: str, config: str | None) -> str | None:
 
 
 def _cached(name: str, repo: str, config: str | None, commit: Any) -> Any:
-    """Return all splits as they lie in the cache of `datasets`, or None where it does not hold the commit."""
+    """Return all splits from the cache of `datasets`, or None where it does not hold the commit."""
     from datasets.packaged_modules.cache.cache import Cache
 
     folders = _folders(repo, config, commit)
@@ -234,7 +234,7 @@ def _why_offline() -> str | None:
 
 
 def _answers(address: str) -> bool:
-    """Say whether a server answers at all; looking up its name is not let wait either."""
+    """Say whether a server answers within the time limit, its name server included."""
     import requests
 
     answered = []

@@ -13,7 +13,7 @@ ROWS_AT_A_TIME = 1000  # of a data set that is streamed
 
 
 def from_object(source: Any, *, split: str | None = None) -> Columns | None:
-    """Return the columns of records in memory, or None if `source` is no such thing.
+    """Return the columns of records in memory, or None if `source` is something else.
 
     Parameters
     ----------

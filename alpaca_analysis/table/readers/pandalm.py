@@ -63,7 +63,7 @@ def to_rows(parts: Sequence[Columns], *, texts: bool = False) -> list[Rows]:
 
 
 def _beside(columns: Any) -> Any:
-    """Read the test set that lies in the same folder as a judge's file."""
+    """Read the test set in the folder of a judge's file."""
     candidates = sorted(columns.path.parent.glob("testset*.json*")) if columns.path else []
     for path in candidates:
         found = read_columns(path)
@@ -76,7 +76,7 @@ def _beside(columns: Any) -> Any:
 
 
 class _Pairs:
-    """The pairs of a test set, ready to be met with verdicts."""
+    """The pairs of a test set, to which verdicts are joined."""
 
     def __init__(self, columns: Any):
         self.columns = columns

@@ -71,7 +71,7 @@ def _in_folder(folder: Path, name: Any) -> list[Path]:
 
 
 def _stem(path: Any) -> str | None:
-    """Return the name without known suffixes; None if it has none of ours, or the file is hidden."""
+    """Return the name without known suffixes; None if it has no known suffix, or the file is hidden."""
     name = path.name.removesuffix(".gz")
     if name.startswith("."):  # such as what a killed process was writing
         return None

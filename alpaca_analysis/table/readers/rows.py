@@ -133,7 +133,7 @@ def numbers(columns: Any, name: str) -> np.ndarray:
 
 
 def _finite(value: Any) -> float:
-    """Return a number, NaN for what is none."""
+    """Return a number; non-numbers become NaN."""
     try:
         number = np.nan if isinstance(value, (bool, np.bool_)) else float(value)
     except (TypeError, ValueError, OverflowError):

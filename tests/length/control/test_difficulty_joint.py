@@ -97,7 +97,7 @@ def test_truth_is_found_with_many_models():
 def test_few_models_are_warned_of(small):
     with pytest.warns(UserWarning, match="only 4 models"):
         result = fit_length_control(small[0], difficulty="joint")
-    assert result.to_frame()["note"].str.contains("fragile").all()
+    assert result.to_frame()["note"].str.contains("unreliable").all()
     both = [result.win_rate(*pair).loc[0, "win_rate"] for pair in ("ab", "ba")]
     assert sum(both) == pytest.approx(1, abs=1e-15)
 
@@ -113,6 +113,6 @@ def test_what_is_not_identified_is_declined(small):
     with pytest.raises(AnnotationError, match="instruction ids"):
         fit_length_control(table.drop(columns="instruction_id"), difficulty="joint")
     same = pd.concat([table, table[table["model"] == "a"].assign(model="r", outcome=0.5)])
-    with pytest.warns(UserWarning, match="fragile"):
+    with pytest.warns(UserWarning, match="unreliable"):
         frame = fit_length_control(same, difficulty="joint").to_frame().set_index("model")
     assert frame.loc["r", ["lc_win_rate", "standard_error"]].tolist() == [0.5, 0]

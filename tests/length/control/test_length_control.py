@@ -70,7 +70,7 @@ def test_standard_error_equals_the_stacked_estimating_equations():
 
 
 def test_coefficient_covariance_equals_statsmodels_hc3():
-    """With one row an instruction, the part of the error that comes from the fit is statsmodels' HC3."""
+    """With one row per instruction, the part of the error that comes from the fit is statsmodels' HC3."""
     table, difficulty = made_up(models=("a",), n=150)
     from alpaca_analysis.inference import logistic as _logistic
     from alpaca_analysis.length.control import one_model as _length_fit
