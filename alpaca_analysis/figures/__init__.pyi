@@ -29,4 +29,7 @@ from .studies import planning as planning
 from .studies import preferences as preferences
 from .style import COLUMN as COLUMN
 from .style import PAGE as PAGE
+from .style import context as context
+from .style import panels as panels
 from .style import save as save
+from .style import use as use

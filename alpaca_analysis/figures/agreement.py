@@ -23,13 +23,17 @@ HUMANS = "humans"
 
 
 @style.styled
-def agreement(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COLUMN) -> Axes:
+def agreement(
+    frame: pd.DataFrame, *, numbers: bool = True, ax: Axes | None = None, width: float = COLUMN
+) -> Axes:
     """Draw the agreement of judges and of single people with the human majority, one row each.
 
     Parameters
     ----------
     frame : DataFrame
         What `human_agreement` returns: ``annotator``, ``agreement``, ``ci_low``, ``ci_high``.
+    numbers : bool
+        Whether numbers stand beside the rows.
     ax : Axes, optional
         Where to draw; by default a new figure whose height grows with the rows.
     width : float
@@ -39,7 +43,15 @@ def agreement(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COL
     -------
     Axes
         People in their own colour and with a square; their value is carried down as a line.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import figures, load
+    >>> ax = figures.agreement(load("pandalm_agreement"))
     """
+    style.need(
+        frame, ["annotator", "agreement", "ci_low", "ci_high"], figure="agreement", of="human_agreement"
+    )
     names = frame["annotator"].astype(str).tolist()
     ax, y = row_axes(ax, names, width=width)
     value, low, high = (frame[c].to_numpy(dtype=float) for c in ("agreement", "ci_low", "ci_high"))
@@ -47,12 +59,14 @@ def agreement(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COL
     for which, colour, marker in ((people, "human", "s"), (~people, "judge", "o")):
         if which.any():
             look = {"colour": COLOURS[colour], "marker": marker}
+            look["label"] = "people, one against the others" if people[which].all() else "judges"
             intervals(ax, value[which], low[which], high[which], y[which], **look)
     for level in value[people]:
         ax.axvline(level, color=COLOURS["human"], linewidth=0.7, linestyle=(0, (4, 2)), zorder=1)
     mark_open(ax, low, high)
     style.legend_above(ax)
-    beside(ax, y, interval_texts(value, low, high))
+    if numbers:
+        beside(ax, y, interval_texts(value, low, high))
     style.percent_axis(ax)
     ax.set_xlabel("Agreement with people (%)")
     return ax
@@ -75,7 +89,16 @@ def agreement_groups(frame: pd.DataFrame, *, ax: Axes | None = None, width: floa
     -------
     Axes
         Groups as rows in the order of the frame; each annotator has its colour and marker.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import agreement_by, figures, from_patterns, load
+    >>> table = from_patterns(load("pandalm_counts"))
+    >>> human = table["annotator"].str.startswith("human")
+    >>> ax = figures.agreement_groups(agreement_by(table[~human], table[human], by="unanimity", method="t"))
     """
+    columns = ["annotator", "agreement", "ci_low", "ci_high"]
+    style.need(frame, columns, figure="agreement_groups", of="agreement_by")
     by = frame.columns[0]
     groups = list(pd.unique(frame[by].astype(str)))
     annotators = list(pd.unique(frame["annotator"].astype(str)))
@@ -119,7 +142,13 @@ def agreement_growth(frame: pd.DataFrame, *, ax: Axes | None = None, width: floa
     -------
     Axes
         Points with intervals, moved apart a little; the ceiling as a line in its band of bounds.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import figures, load
+    >>> ax = figures.agreement_growth(load("pandalm_agreement_growth"))
     """
+    style.need(frame, ["n_humans"], figure="agreement_growth", of="agreement_by_majority")
     ax = style.axes(ax, width=width)
     if "ceiling" in frame:
         m, low = frame["n_humans"], frame["low"].fillna(frame["ceiling"])
@@ -162,7 +191,16 @@ def confusion(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COL
     -------
     Axes
         Rows are the majority's verdicts and add up to 100 %; cells hold share and count.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import confusion, figures, from_patterns, load
+    >>> table = from_patterns(load("pandalm_counts"))
+    >>> human = table["annotator"].str.startswith("human")
+    >>> ax = figures.confusion(confusion(table[~human], table[human]).query("annotator == 'pandalm-7b'"))
     """
+    columns = ["annotator", "majority", "verdict", "count", "share"]
+    style.need(frame, columns, figure="confusion", of="confusion")
     judges = list(pd.unique(frame["annotator"]))
     if len(judges) > 1:
         raise ValueError(f"annotator: found {len(judges)} judges, expected one")
@@ -170,18 +208,12 @@ def confusion(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COL
     share = frame.pivot(index="majority", columns="verdict", values="share").loc[sides, sides].to_numpy()
     count = frame.pivot(index="majority", columns="verdict", values="count").loc[sides, sides].to_numpy()
     ax = style.axes(ax, width=width, height=min(0.75 * width, 2.8))
-    ax.imshow(np.nan_to_num(share), cmap="Blues", vmin=0, vmax=1.1)
-    for i in range(len(sides)):
-        for j in range(len(sides)):
-            if np.isfinite(share[i, j]):
-                colour = "white" if share[i, j] > 0.6 else "black"
-                text = f"{100 * share[i, j]:.0f} %\n({count[i, j]:,.0f})"
-                ax.text(j, i, text, ha="center", va="center", color=colour, fontsize=7)
-    ax.set_xticks(range(len(sides)), labels=sides)
-    ax.set_yticks(range(len(sides)), labels=sides)
+    cells = zip(share.ravel(), count.ravel(), strict=True)
+    words = [f"{100 * s:.0f} %\n({n:,.0f})" if np.isfinite(s) else "" for s, n in cells]
+    style.heatmap(share, ax=ax, words=np.reshape(words, share.shape), vmax=1.1, square=True)
+    ax.set_xticks(np.arange(len(sides)) + 0.5, labels=sides)
+    ax.set_yticks(np.arange(len(sides)) + 0.5, labels=sides, rotation=0)
     ax.tick_params(length=0)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
     ax.set_xlabel(f"Verdict of {style.on_one_line(frame['annotator'].iloc[0])}", parse_math=False)
     ax.set_ylabel("Majority of people")
     return ax
@@ -205,7 +237,15 @@ def bias_variance(frame: pd.DataFrame, *, ax: Axes | None = None, width: float =
     -------
     Axes
         People as a square in their own colour; points have their names where there is room.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import figures, load
+    >>> board = load("evaluators_leaderboard").query("`Human agreement` > 1")
+    >>> frame = board.rename(columns={"model": "annotator", "Bias": "bias", "Variance": "variance"})
+    >>> ax = figures.bias_variance(frame.assign(bias=frame["bias"] / 100, variance=frame["variance"] / 100))
     """
+    style.need(frame, ["annotator", "bias", "variance"], figure="bias_variance", of="human_agreement")
     frame = frame.dropna(subset=["bias", "variance"])
     ax = style.axes(ax, width=width, height=min(0.75 * width, 3.4))
     style.percent_axis(ax)
@@ -238,7 +278,15 @@ def agreement_cost(
     -------
     Axes
         People as a square in their own colour; points have their names where there is room.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import figures, load
+    >>> board = load("evaluators_leaderboard").query("`Human agreement` > 1")
+    >>> frame = board.rename(columns={"model": "annotator", "Price [$/1000 examples]": "price"})
+    >>> ax = figures.agreement_cost(frame.assign(agreement=frame["Human agreement"] / 100))
     """
+    style.need(frame, ["annotator", "agreement", cost], figure="agreement_cost", of="human_agreement")
     frame = frame[frame[cost] > 0].dropna(subset=["agreement"])
     ax = style.axes(ax, width=width, height=min(0.75 * width, 3.4))
     ax.set_xscale("log")
@@ -257,7 +305,15 @@ def _named_points(ax, frame, x, y):
     ax.margins(0.12)
     people = (frame["annotator"].astype(str) == HUMANS).to_numpy()
     for which, colour, marker in ((people, "human", "s"), (~people, "judge", "o")):
-        ax.plot(frame.loc[which, x], frame.loc[which, y], marker, color=COLOURS[colour], markersize=3.5)
+        look = {"color": COLOURS[colour], "markersize": 3.5, "linestyle": "none", "marker": marker}
+        ax.plot(
+            frame.loc[which, x],
+            frame.loc[which, y],
+            label="people" if colour == "human" else "judges",
+            **look,
+        )
+    if people.any() and not people.all():
+        style.legend_above(ax)
     names = frame["annotator"].astype(str).tolist()
     place(ax, frame[x].to_numpy(), frame[y].to_numpy(), names, first=[HUMANS])
 
@@ -279,7 +335,15 @@ def label_budget(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = 
     -------
     Axes
         Half-widths in points against the number of labels, both on logarithmic scales.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import figures, load
+    >>> plan = load("pandalm_label_budget")
+    >>> ax = figures.label_budget(plan)
     """
+    columns = ["n_labels", "half_width", "human_half_width"]
+    style.need(frame, columns, figure="label_budget", of="label_budget")
     if frame["n_labels"].duplicated().any():
         raise ValueError("n_labels: found several groups, expected one")
     ax = style.axes(ax, width=width)

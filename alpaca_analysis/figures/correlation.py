@@ -11,6 +11,7 @@ from alpaca_analysis.figures import style
 from alpaca_analysis.figures.labels import place
 from alpaca_analysis.figures.leaderboards import row_axes
 from alpaca_analysis.figures.style import COLOURS, COLUMN
+from alpaca_analysis.foundations.errors import AnnotationError
 
 
 @style.styled
@@ -42,7 +43,16 @@ def correlation(
     Axes
         Crosses of plus and minus one standard error where errors were given; the coefficient and its
         interval in the title.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import figures, load, win_rate_correlation
+    >>> points = load("alpacafarm_win_rates").set_index("method")
+    >>> found = win_rate_correlation(points["simulated_win_rate"], points["human_win_rate"],
+    ...                              x_se=points["simulated_se"], y_se=points["human_se"], n_resamples=199)
+    >>> ax = figures.correlation(found, labels=("Simulated win rate (%)", "Human win rate (%)"))
     """
+    _refuse_other(result, "correlation")
     ax = style.axes(ax, width=width, height=min(0.85 * width, 3.6))
     points = result.points
     ax.errorbar(
@@ -65,6 +75,12 @@ def correlation(
         x, y = order["x"].to_numpy(float), order["y"].to_numpy(float)
         place(ax, x, y, [str(name) for name in order.index], avoid=_crosses(points))
     return ax
+
+
+def _refuse_other(result, figure):
+    if not hasattr(result, "leave_one_out") or not hasattr(result, "points"):
+        expected = "a result of win_rate_correlation or correlation_from_rows"
+        raise AnnotationError(expected, source=f"figures.{figure}", found=result)
 
 
 def _crosses(points):
@@ -100,7 +116,15 @@ def leave_one_out(result, *, ax: Axes | None = None, width: float = COLUMN) -> A
     -------
     Axes
         The line is the coefficient of all models.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import figures, load, win_rate_correlation
+    >>> points = load("alpacafarm_win_rates").set_index("method")
+    >>> found = win_rate_correlation(points["simulated_win_rate"], points["human_win_rate"])
+    >>> ax = figures.leave_one_out(found)
     """
+    _refuse_other(result, "leave_one_out")
     left_out = result.leave_one_out
     ax, y = row_axes(ax, [f"without {name}" for name in left_out.index], width=width)
     ax.axvline(result.statistic, color=COLOURS["rule"], linewidth=0.7, zorder=1)
@@ -130,7 +154,16 @@ def restricted_range(frame: pd.DataFrame, *, ax: Axes | None = None, width: floa
     Axes
         Lines with the bands of their intervals; thin lines are what a linear relation of equal strength
         would give.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import figures, load, restrict_range
+    >>> points = load("human_win_rates").set_index("point")
+    >>> frame = restrict_range(points["auto_win_rate"], points["human_win_rate"])
+    >>> ax = figures.restricted_range(frame)
     """
+    columns = ["keep", "n", "statistic", "ci_low", "ci_high", "expected"]
+    style.need(frame, columns, figure="restricted_range", of="restrict_range")
     ax = style.axes(ax, width=width)
     whole = frame[frame["keep"] == "all"]
     for keep, colour, marker in (("best", "estimate", "o"), ("worst", "highlight", "s")):
@@ -140,7 +173,8 @@ def restricted_range(frame: pd.DataFrame, *, ax: Axes | None = None, width: floa
         ax.plot(
             rows["n"], rows["statistic"], marker=marker, markersize=2.5, label=f"{keep} models", color=shade
         )
-        ax.plot(rows["n"], rows["expected"], linewidth=0.7, linestyle=":", color=shade)
+        told = "linear relation of equal strength" if keep == "worst" else None
+        ax.plot(rows["n"], rows["expected"], linewidth=0.7, linestyle=":", color=shade, label=told)
     ax.set_xlabel("Models kept")
     ax.set_ylabel("Correlation")
     ax.set_ylim(top=1.02)

@@ -12,7 +12,9 @@ from alpaca_analysis.figures.style import COLOURS, COLUMN
 
 
 @style.styled
-def difference(comparisons: pd.DataFrame, *, ax: Axes | None = None, width: float = COLUMN) -> Axes:
+def difference(
+    comparisons: pd.DataFrame, *, numbers: bool = True, ax: Axes | None = None, width: float = COLUMN
+) -> Axes:
     """Draw differences of two win rates with their intervals, one row per pair.
 
     Parameters
@@ -20,6 +22,8 @@ def difference(comparisons: pd.DataFrame, *, ax: Axes | None = None, width: floa
     comparisons : DataFrame
         What `compare` returns, or several such rows: ``model_a``, ``model_b``, ``difference``,
         ``ci_low``, ``ci_high`` as fractions, ``pvalue``, ``paired``.
+    numbers : bool
+        Whether the p-value and, from 5 inches on, the difference and its interval stand beside the rows.
     ax : Axes, optional
         Where to draw; by default a new figure whose height grows with the rows.
     width : float
@@ -30,7 +34,17 @@ def difference(comparisons: pd.DataFrame, *, ax: Axes | None = None, width: floa
     Axes
         The line at 0 is no difference. Circles are paired on shared instructions, squares were taken
         as independent samples.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from alpaca_analysis import compare, figures, load
+    >>> counts = load("alpaca_eval_v1_counts")
+    >>> pairs = [compare(counts, "gpt4", b, method="t") for b in ("claude-2", "cohere", "gpt4_0314")]
+    >>> ax = figures.difference(pd.concat(pairs))
     """
+    columns = ["model_a", "model_b", "difference", "ci_low", "ci_high", "pvalue", "paired"]
+    style.need(comparisons, columns, figure="difference", of="compare")
     pairs = zip(comparisons["model_a"], comparisons["model_b"], strict=True)
     wide = (width if ax is None else style.size(ax)[0]) >= 5
     names = [f"{a} − {b}" if wide else (str(a), f"− {b}") for a, b in pairs]
@@ -56,9 +70,10 @@ def difference(comparisons: pd.DataFrame, *, ax: Axes | None = None, width: floa
     mark_open(ax, low, high)
     texts = [f"p {p_text(p)}" for p in comparisons["pvalue"]]
     if wide:
-        numbers = interval_texts(value, low, high, points=True)
-        texts = [f"{number}, {text}" for number, text in zip(numbers, texts, strict=True)]
-    beside(ax, y, texts)
+        spans = interval_texts(value, low, high, points=True)
+        texts = [f"{span}, {text}" for span, text in zip(spans, texts, strict=True)]
+    if numbers:
+        beside(ax, y, texts)
     style.percent_axis(ax, points=True)
     ax.set_xlabel("Difference of win rates (points)")
     style.legend_above(ax)

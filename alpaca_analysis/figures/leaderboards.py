@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -13,70 +14,185 @@ from alpaca_analysis.figures.style import COLOURS, COLUMN, MARKERS, ROW, SERIES,
 from alpaca_analysis.present.rendering import decimals, format_number
 
 OPEN = "no interval (see note)"  # what an open marker means
+_ROWS: WeakKeyDictionary[Axes, list[str]] = WeakKeyDictionary()  # what the rows of an Axes are
+
+
+AXES = {  # what stands at the axis of an estimate
+    "win_rate": "Win rate (%)",
+    "lc_win_rate": "Length-controlled win rate (%)",
+    "agreement": "Agreement with people (%)",
+    "probability": "Share of decisions (%)",
+}
 
 
 @style.styled
 def forest(
-    board: pd.DataFrame,
+    board,
     *,
     published: pd.Series | None = None,
     highlight: Collection[str] = (),
+    numbers: bool | None = None,
     ax: Axes | None = None,
     width: float = COLUMN,
 ) -> Axes:
-    """Draw win rates with their intervals, one row per model, in the order of the frame.
+    """Draw estimates with their intervals, one row each, in the order of the frame.
 
     Parameters
     ----------
-    board : DataFrame
-        What `win_rate` returns: group columns, then ``win_rate``, ``ci_low``, ``ci_high`` as fractions.
-        A row without an interval gets an open marker.
+    board : DataFrame, object with ``to_frame()``, or dict of these
+        What `win_rate` or `fit_length_control` returns, or any result whose ``.attrs["estimate"]`` names
+        the column to draw: group columns first, then the estimate, ``ci_low``, ``ci_high``. A row without an
+        interval gets an open marker. Of a dict, such as ``{"raw": raw, "length-controlled": fit}``, each
+        result has its colour and marker, and rows are in the order of the first; at most seven.
     published : Series, optional
         Win rates printed elsewhere, as fractions, by model; a black stroke marks them.
     highlight : collection of str
-        Models to draw in another colour, marker and weight.
+        Models to draw in another colour, marker and weight; of several results, in bold.
+    numbers : bool, optional
+        Whether numbers stand beside the rows; by default where there are 5 inches, and one result.
     ax : Axes, optional
         Where to draw; by default a new figure whose height grows with the rows.
     width : float
-        Width of a new figure in inches. From 5 inches on, numbers stand beside the rows.
+        Width of a new figure in inches.
 
     Returns
     -------
     Axes
+
+    Raises
+    ------
+    AnnotationError
+        What is given has no estimates with intervals.
+    ValueError
+        More than seven results, or published percents where fractions belong.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import figures, load, win_rate
+    >>> printed = load("alpaca_eval_v1_leaderboard").set_index("model")["win_rate"] / 100
+    >>> rates = win_rate(load("alpaca_eval_v1_counts"), method="t")
+    >>> ax = figures.forest(rates, published=printed, highlight=["gpt4", "claude-2"])
+
+    Raw and at equal length, in one:
+
+    >>> from alpaca_analysis import figures, fit_length_control, load, win_rate
+    >>> cells = load("alpaca_eval_v1_cells").query("model in ['gpt4', 'claude-2', 'vicuna-13b', 'alpaca-7b']")
+    >>> both = {"raw": win_rate(cells, method="t"), "at equal length": fit_length_control(cells)}
+    >>> ax = figures.forest(both)
     """
-    names = row_names(board)
+    if isinstance(board, Mapping):
+        return _several(board, published, highlight, numbers, ax, width)
+    frame, value = estimates(board)
+    names = row_names(frame, value)
     ax, y = row_axes(ax, names, width=width)
-    rate = board["win_rate"].to_numpy(dtype=float)
-    low, high = (board[c].to_numpy(dtype=float) for c in ("ci_low", "ci_high"))
-    chosen = board["model"].isin(list(highlight)).to_numpy() if "model" in board else np.zeros(len(y), bool)
+    rate, low, high = (frame[c].to_numpy(dtype=float) for c in (value, "ci_low", "ci_high"))
+    chosen = _chosen(frame, highlight)
     for which, colour, marker in ((~chosen, "estimate", "o"), (chosen, "highlight", "D")):
         if which.any():
             look = {"colour": COLOURS[colour], "marker": marker}
             intervals(ax, rate[which], low[which], high[which], y[which], label="recomputed", **look)
     mark_open(ax, low, high)
-    if published is not None:
-        printed = published.reindex(board["model"].astype(str)).to_numpy(dtype=float)
-        refuse_percent(printed, "published")
-        ax.plot(
-            printed,
-            y,
-            linestyle="none",
-            marker="|",
-            markersize=6.5,
-            markeredgewidth=0.9,
-            color=COLOURS["published"],
-            label="published",
-            zorder=4,
+    compared = _published(ax, y, frame, published)
+    _forest_legend(ax, compared)
+    _embolden(ax, y, chosen)
+    if style.size(ax)[0] >= 5 if numbers is None else numbers:
+        fraction = value in fractions_of(frame, value)
+        texts = (
+            interval_texts(rate, low, high) if fraction else interval_texts(rate / 100, low / 100, high / 100)
         )
-    _forest_legend(ax, published is not None)
-    for label, bold in zip(ax.get_yticklabels(), chosen, strict=True):
-        label.set_fontweight("bold" if bold else "normal")
-    if style.size(ax)[0] >= 5:
-        beside(ax, y, interval_texts(rate, low, high))
-    style.percent_axis(ax)
-    ax.set_xlabel("Win rate (%)")
-    rule(ax, 0.5, rate)
+        beside(ax, y, texts)
+    _estimate_axis(ax, frame, value)
     return ax
+
+
+def _several(boards, published, highlight, numbers, ax, width):
+    """Draw several results of the same rows, in the order of the first."""
+    if not 0 < len(boards) <= len(SERIES):
+        raise ValueError(f"board: found {len(boards)} results, expected 1 to {len(SERIES)}")
+    frames = {str(name): estimates(board) for name, board in boards.items()}
+    named = {name: frame.assign(_row=row_names(frame, value)) for name, (frame, value) in frames.items()}
+    rows = list(dict.fromkeys(row for frame in named.values() for row in frame["_row"]))
+    ax, y = row_axes(ax, rows, width=width, lines=max(1.0, (1.0 if numbers else 0.6) * len(named)))
+    offsets = (np.arange(len(named)) - (len(named) - 1) / 2) * 0.75 / len(named)
+    every, texts = [], dict.fromkeys(rows, "")
+    for k, (name, frame) in enumerate(named.items()):
+        columns = [frames[name][1], "ci_low", "ci_high"]
+        value, low, high = frame.set_index("_row")[columns].reindex(rows).to_numpy(dtype=float).T
+        look = {"colour": SERIES[k], "marker": MARKERS[k], "label": on_one_line(name)}
+        given = np.isfinite(value)
+        intervals(ax, value[given], low[given], high[given], y[given] + offsets[k], **look)
+        every.append(np.column_stack([value, low, high])[given])
+        for row, text in zip(np.array(rows, dtype=object)[given], interval_texts(*every[-1].T), strict=True):
+            texts[row] += ("\n" if texts[row] else "") + text
+    drawn = np.concatenate(every)
+    mark_open(ax, drawn[:, 1], drawn[:, 2])
+    first, value = next(iter(frames.values()))
+    _published(ax, y[: len(first)], first, published)
+    style.legend_above(ax)
+    _embolden(ax, y, np.isin(rows, [str(name) for name in highlight]))
+    if numbers:
+        beside(ax, y, [texts[row] for row in rows])
+    _estimate_axis(ax, first, value, drawn[:, 0])
+    ax.set_xlabel(
+        "Win rate (%)" if {v for _, v in frames.values()} <= {"win_rate", "lc_win_rate"} else ax.get_xlabel()
+    )
+    return ax
+
+
+def estimates(result) -> tuple[pd.DataFrame, str]:
+    """Return the frame of a result and the column that its interval belongs to.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"model": ["a"], "win_rate": [0.5], "ci_low": [0.4], "ci_high": [0.6]})
+    >>> estimates(frame)[1]
+    'win_rate'
+    """
+    frame = result.to_frame() if hasattr(result, "to_frame") and not isinstance(result, pd.Series) else result
+    style.need(frame, ["ci_low", "ci_high"], figure="forest", of="win_rate")
+    said = frame.attrs.get("estimate")
+    known = [c for c in (said, "lc_win_rate", "win_rate", "rating", *AXES, "estimate") if c in frame.columns]
+    if not known:
+        style.need(frame, ["win_rate"], figure="forest", of="win_rate")
+    return frame, known[0]
+
+
+def fractions_of(frame, value) -> list[str]:
+    """Return the columns that hold fractions, as the result says, else those of known names."""
+    said = frame.attrs.get("fractions")
+    return list(AXES) if not said else [*said, *(AXES if value in ("win_rate", "lc_win_rate") else ())]
+
+
+def _chosen(frame, highlight):
+    return frame["model"].isin(list(highlight)).to_numpy() if "model" in frame else np.zeros(len(frame), bool)
+
+
+def _embolden(ax, y, chosen):
+    bold = set(np.asarray(y)[chosen].tolist())
+    for at, label in zip(ax.get_yticks(), ax.get_yticklabels(), strict=False):  # none on an inner panel
+        label.set_fontweight("bold" if at in bold else "normal")
+
+
+def _published(ax, y, frame, published) -> bool:
+    """Mark what was printed elsewhere; say whether any of it is among the rows."""
+    if published is None:
+        return False
+    printed = published.reindex(frame["model"].astype(str)).to_numpy(dtype=float)
+    refuse_percent(printed, "published")
+    if not np.isfinite(printed).any():
+        return False
+    look = {"markersize": 6.5, "markeredgewidth": 0.9, "color": COLOURS["published"]}
+    ax.plot(printed, y, linestyle="none", marker="|", label="published", zorder=4, **look)
+    return True
+
+
+def _estimate_axis(ax, frame, value, drawn=None):
+    if value in fractions_of(frame, value):
+        style.percent_axis(ax)
+        ax.set_xlabel(AXES.get(value, f"{value.replace('_', ' ').capitalize()} (%)"))
+        rule(ax, 0.5, frame[value] if drawn is None else drawn)
+    else:
+        ax.set_xlabel(value.replace("_", " ").capitalize())
 
 
 def _forest_legend(ax, compared):
@@ -89,7 +205,9 @@ def _forest_legend(ax, compared):
 
 
 @style.styled
-def bounds(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COLUMN) -> Axes:
+def bounds(
+    frame: pd.DataFrame, *, numbers: bool = True, ax: Axes | None = None, width: float = COLUMN
+) -> Axes:
     """Draw what missing judgements could make of each win rate.
 
     Parameters
@@ -97,6 +215,8 @@ def bounds(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COLUMN
     frame : DataFrame
         What `win_rate_bounds` returns: group columns, then ``win_rate``, ``low``, ``high`` as fractions
         and ``n_missing``.
+    numbers : bool
+        Whether the number of missing judgements stands beside the rows.
     ax : Axes, optional
         Where to draw.
     width : float
@@ -106,7 +226,14 @@ def bounds(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COLUMN
     -------
     Axes
         A bar from the lowest to the highest possible win rate, and a point at that of what was judged.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import figures, from_counts, load, win_rate_bounds
+    >>> board = load("alpaca_eval_v1_leaderboard_2023_09_19").head(12)
+    >>> ax = figures.bounds(win_rate_bounds(from_counts(board.assign(n_asked=805))))
     """
+    style.need(frame, ["win_rate", "low", "high", "n_missing"], figure="bounds", of="win_rate_bounds")
     ax, y = row_axes(ax, row_names(frame), width=width)
     low, high = frame["low"].to_numpy(dtype=float), frame["high"].to_numpy(dtype=float)
     ax.barh(
@@ -130,7 +257,8 @@ def bounds(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COLUMN
         zorder=3,
     )
     ax.use_sticky_edges = False
-    beside(ax, y, [f"{n:,} missing" if n else "" for n in frame["n_missing"]])
+    if numbers:
+        beside(ax, y, [f"{n:,} missing" if n else "" for n in frame["n_missing"]])
     style.percent_axis(ax)
     ax.set_xlabel("Win rate (%)")
     style.legend_above(ax)
@@ -160,16 +288,26 @@ def by_source(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COL
     ------
     ValueError
         More than seven models.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import figures, load, win_rate
+    >>> some = load("alpaca_eval_v1_counts").query("model in ['claude-2', 'vicuna-13b', 'alpaca-7b']")
+    >>> ax = figures.by_source(win_rate(some, by=["model", "dataset"], method="t"))
     """
+    style.need(
+        frame, ["model", "dataset", "win_rate", "ci_low", "ci_high"], figure="by_source", of="win_rate"
+    )
     ax = grouped_rows(frame, "dataset", "model", "win_rate", ax=ax, width=width, sort=True)
     ax.set_xlabel("Win rate (%)")
     rule(ax, 0.5, frame["win_rate"])
     return ax
 
 
-def row_names(frame: pd.DataFrame) -> list[str]:
-    """Return what a row is called: its group columns, all that stand before the win rate."""
-    groups = list(frame.columns[: list(frame.columns).index("win_rate")])
+def row_names(frame: pd.DataFrame, value: str = "win_rate") -> list[str]:
+    """Return what a row is called: its group columns, all that stand before the first number."""
+    columns = list(frame.columns)
+    groups = columns[: min(columns.index(c) for c in (value, "win_rate") if c in columns)]
     return [" · ".join(map(str, row)) for row in frame[groups].itertuples(index=False, name=None)]
 
 
@@ -196,14 +334,33 @@ def grouped_rows(frame, rows, series, value, *, ax, width, sort=False) -> Axes:
     return ax
 
 
-def row_axes(ax, names, *, width, lines=1) -> tuple[Axes, np.ndarray]:
-    """Return Axes with one named row each, the first on top, and the rows' positions."""
+def row_axes(ax, names, *, width, lines=1.0) -> tuple[Axes, np.ndarray]:
+    """Return Axes with one named row each, the first on top, and the rows' positions.
+
+    On Axes that share their rows with others drawn before, the rows stand where those have them.
+    """
     ax = style.axes(ax, width=width, height=0.47 + ROW * lines * max(len(names), 2 / lines))
-    return ax, finish_rows(ax, names)
+    held = _rows_of_others(ax)
+    if held is None:
+        return ax, finish_rows(ax, names)
+    names = list(map(str, names))
+    if strange := [name for name in names if name not in held]:
+        raise ValueError(
+            f"rows: found {strange[0]!r}, expected the rows of the panel beside: {', '.join(held)}"
+        )
+    finish_rows(ax, held)
+    return ax, np.array([held.index(name) for name in names])
+
+
+def _rows_of_others(ax) -> list[str] | None:
+    others = [other for other in ax.get_shared_y_axes().get_siblings(ax) if other is not ax]
+    return next((_ROWS[other] for other in others if other in _ROWS), None)
 
 
 def finish_rows(ax, names, y=None) -> np.ndarray:
     """Name the rows of `ax`, the first on top, and shade every other; `y` where they do not just follow."""
+    if y is None:
+        _ROWS[ax] = [str(name) for name in names]
     y = np.arange(len(names)) if y is None else y
     ax.set_ylim(max(y, default=0) + 0.6, -0.6)
     style.bands(ax, y)

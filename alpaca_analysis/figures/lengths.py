@@ -13,6 +13,7 @@ from matplotlib.transforms import Affine2D, ScaledTranslation, blended_transform
 from alpaca_analysis.figures import labels, style
 from alpaca_analysis.figures.leaderboards import refuse_percent
 from alpaca_analysis.figures.style import COLOURS, COLUMN, LINES, MARKERS, ROW, SERIES, on_one_line
+from alpaca_analysis.foundations.errors import AnnotationError
 
 SCALES = {
     "characters": "Model's output longer by (characters)",
@@ -42,7 +43,21 @@ def length_response(curve: pd.DataFrame, *, ax: Axes | None = None, width: float
     Returns
     -------
     Axes
+
+    Examples
+    --------
+    >>> from alpaca_analysis import figures, load
+    >>> curves = load("length_response")
+    >>> bins = curves.query("data == 'alpaca_eval_v1' and kind == 'bins'").drop(columns="data")
+    >>> ax = figures.length_response(bins)
+
+    As a curve with its band, of judges and of people:
+
+    >>> spline = curves.query("data == 'pandalm' and kind == 'spline'")
+    >>> ax = figures.length_response(spline.drop(columns=["data", "difference_low", "difference_high"]))
     """
+    columns = ["difference", "outcome", "ci_low", "ci_high"]
+    style.need(curve, columns, figure="length_response", of="response_curve")
     groups = list(curve.columns[: list(curve.columns).index("difference")])
     names = [" · ".join(map(on_one_line, row)) for row in curve[groups].itertuples(index=False, name=None)]
     kinds = list(dict.fromkeys(names))
@@ -127,7 +142,18 @@ def length_histogram(
     -------
     Axes
         Shares of pairs in each bin; the line at 0 is equal length.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import figures, load
+    >>> cells = load("alpaca_eval_v1_cells").query("model in ['gpt4', 'vicuna-13b', 'text_davinci_001']")
+    >>> longer = -cells["length_feature"]
+    >>> longer.attrs["scale"] = "tanh"
+    >>> ax = figures.length_histogram(longer, by=cells["model"], n=cells["n"], bins=10)
     """
+    if not isinstance(differences, pd.Series):
+        expected = "a Series of differences in length, as length_difference returns it"
+        raise AnnotationError(expected, source="figures.length_histogram", found=type(differences).__name__)
     values = differences.to_numpy(float)
     known = np.isfinite(values)
     groups = np.full(len(values), "all pairs") if by is None else by.astype(str).to_numpy()
@@ -135,14 +161,16 @@ def length_histogram(
     kinds = list(pd.unique(groups[known]))
     _few(kinds, "by")
     ax = style.axes(ax, width=width)
-    edges = np.linspace(values[known].min(), values[known].max(), bins + 1).tolist()
+    import seaborn as sns
+
+    edges = np.linspace(values[known].min(), values[known].max(), bins + 1)
     for k, kind in enumerate(kinds):
         which = known & (groups == kind)
-        look: dict[str, Any] = {"histtype": "step", "color": SERIES[k], "linestyle": LINES[k]}
-        if len(kinds) == 1:
-            look = {"histtype": "stepfilled", "facecolor": "#B5D3E7", "edgecolor": SERIES[0]}
-        share = counts[which] / counts[which].sum()
-        ax.hist(values[which], bins=edges, weights=share, label=on_one_line(kind), linewidth=1.0, **look)
+        drawn = {"x": values[which], "weights": counts[which], "bins": edges.tolist(), "stat": "proportion"}
+        look: dict[str, Any] = {"fill": len(kinds) == 1, "color": SERIES[k], "label": on_one_line(kind)}
+        sns.histplot(ax=ax, element="step", linewidth=1.0, linestyle=LINES[k], alpha=0.35, **drawn, **look)
+        for line in ax.lines[-1:] if len(kinds) > 1 else ():
+            line.set_alpha(1)
     ax.axvline(0, color="black", linewidth=0.7)
     style.percent_axis(ax, "y")
     ax.set_ylabel("Pairs (%)")
@@ -173,8 +201,16 @@ def length_scatter(
     Returns
     -------
     Axes
+
+    Examples
+    --------
+    >>> from alpaca_analysis import figures, load, model_length_regression
+    >>> board = load("alpaca_eval_v1_leaderboard").set_index("model")
+    >>> fit = model_length_regression(board["win_rate"] / 100, board["avg_length"], n_resamples=199)
+    >>> ax = figures.length_scatter(fit, highlight=["xwinlm-70b-v0.1", "gpt4"])
     """
-    points = points if isinstance(points, pd.DataFrame) else points.leave_one_out
+    points = points.leave_one_out if hasattr(points, "leave_one_out") else points
+    style.need(points, ["model", "length", "win_rate"], figure="length_scatter", of="model_length_regression")
     points = points.dropna(subset=["length", "win_rate"])
     refuse_percent(points["win_rate"], "win_rate")
     ax = style.axes(ax, width=width, height=min(0.75 * width, 4.2))
@@ -193,7 +229,9 @@ def length_scatter(
     line = None
     if "fitted" in points:
         ends = points.sort_values("length")[["length", "fitted"]].to_numpy(float)[[0, -1]]
-        ax.plot(*ends.T, color="0.3", linewidth=0.8, linestyle="--", zorder=2)
+        ax.plot(*ends.T, color="0.3", linewidth=0.8, linestyle="--", zorder=2, label="fitted line")
+        ax.plot([], [], "o", color=COLOURS["estimate"], markersize=3, label="models")
+        style.legend_above(ax)
         line = np.linspace(ends[0], ends[1], 300)
     style.percent_axis(ax, "y")
     style.count_axis(ax)
@@ -217,6 +255,7 @@ def length_control(
     *,
     raw: pd.DataFrame | None = None,
     highlight: Collection[str] = (),
+    every_name: bool = False,
     ax: Axes | None = None,
     width: float = COLUMN,
 ) -> Axes:
@@ -231,6 +270,8 @@ def length_control(
         What `win_rate` returns; gives the raw win rates their intervals.
     highlight : collection of str
         Models to draw darker and thicker than the others, with another marker.
+    every_name : bool
+        Name every model, however many: the figure is as high as they need.
     ax : Axes, optional
         Where to draw; by default a new figure whose height grows with the names.
     width : float
@@ -241,17 +282,35 @@ def length_control(
     Axes
         Raw at the left, length-controlled at the right, names at the right end; a thin line leads
         to a name that had to move. Of more than fifteen models only those to highlight and the three
-        highest and lowest at the right are named.
+        highest and lowest at the right are named, unless `every_name` says otherwise.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import figures, published_length_control
+    >>> frame = published_length_control().to_frame().head(40)
+    >>> ax = figures.length_control(frame, highlight=["NullModel", "gpt4_1106_preview"])
+
+    With the name of every model:
+
+    >>> ax = figures.length_control(frame, highlight=["NullModel"], every_name=True)
+
+    Fitted, with intervals at both ends:
+
+    >>> from alpaca_analysis import fit_length_control, load, win_rate
+    >>> cells = load("alpaca_eval_v1_cells").query("model in ['gpt4', 'claude-2', 'vicuna-13b', 'alpaca-7b']")
+    >>> ax = figures.length_control(fit_length_control(cells), raw=win_rate(cells, method="t"))
     """
-    frame = frame if isinstance(frame, pd.DataFrame) else frame.to_frame()
+    frame = frame.to_frame() if hasattr(frame, "to_frame") else frame
+    style.need(frame, ["model", "win_rate", "lc_win_rate"], figure="length_control", of="fit_length_control")
     every, frame = frame, frame.dropna(subset=["win_rate", "lc_win_rate"]).reset_index(drop=True)
     if frame.empty:
         ax = style.axes(ax, width=width)
         _say_why(ax, every)
         return ax
     chosen = frame["model"].isin(list(highlight)).to_numpy()
-    named = _named(frame["lc_win_rate"].to_numpy(float), chosen)
-    ax = style.axes(ax, width=width, height=max(2.3, 0.5 + 1.15 * ROW * min(len(frame), 2 * MANY)))
+    named = _named(frame["lc_win_rate"].to_numpy(float), chosen) | every_name
+    shown = len(frame) if every_name else min(len(frame), 2 * MANY)
+    ax = style.axes(ax, width=width, height=max(2.3, 0.5 + 1.15 * ROW * shown))
     colours = [COLOURS["highlight" if c else "estimate"] for c in chosen]
     if chosen.any():  # the others step back, also where a printer leaves only shades of grey
         colours = [colour if c else PALE for c, colour in zip(chosen, colours, strict=True)]
@@ -342,7 +401,15 @@ def specification_curve(frame: pd.DataFrame, *, ax: Axes | None = None, width: f
     Axes
         Specifications from left to right in the order of the first model's estimates; below, a mark
         for each choice that a specification makes.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import figures, load
+    >>> curve = load("length_specifications")
+    >>> ax = figures.specification_curve(curve)
     """
+    columns = ["model", "specification", "lc_win_rate", "ci_low", "ci_high"]
+    style.need(frame, columns, figure="specification_curve", of="specification_curve")
     models = list(pd.unique(frame["model"].astype(str)))
     _few(models, "model")
     first = frame[frame["model"].astype(str) == models[0]].sort_values("lc_win_rate", kind="stable")

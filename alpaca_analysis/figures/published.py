@@ -40,7 +40,16 @@ def claims(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COLUMN
     Axes
         One row a claim, under a heading for each source and reference. The marker stands at what was printed;
         the black stroke and the line are the recomputed win rate and its interval.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import check_claims, figures, from_counts, load
+    >>> board = load("alpaca_eval_v1_leaderboard_2023_09_19")
+    >>> table = from_counts(board, reference="text_davinci_003", annotator="alpaca_eval_gpt4")
+    >>> ax = figures.claims(check_claims(load("xwin_claims"), table, method="t"))
     """
+    columns = ["model", "reference", "printed", "recomputed", "ci_low", "ci_high", "verdict"]
+    style.need(frame, columns, figure="claims", of="check_claims")
     frame = frame.reset_index(drop=True)
     y, headings = _rows(frame)
     ax = style.axes(ax, width=width, height=0.47 + ROW * (len(frame) + len(headings)))

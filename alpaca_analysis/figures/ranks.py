@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
 from matplotlib.ticker import MaxNLocator
 
 from alpaca_analysis.figures import style
@@ -34,7 +32,14 @@ def rank_sets(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COL
     Axes
         The point is the rank of the estimates, the thick line the marginal set, the thin one the
         simultaneous set. Lines across part the tiers.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import figures, load, rank_sets
+    >>> sets = rank_sets(load("alpaca_eval_v1_counts"), n_resamples=499)
+    >>> ax = figures.rank_sets(sets)
     """
+    style.need(frame, ["model", "rank", "rank_low", "rank_high"], figure="rank_sets", of="rank_sets")
     ax, y = row_axes(ax, frame["model"].tolist(), width=width)
     if "simultaneous_low" in frame:
         ax.hlines(
@@ -101,8 +106,22 @@ def pairwise(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COLU
     -------
     Axes
         Rows are models, best first, with their numbers; columns are the same models by number. A
-        small cross marks a pair not shown to differ.
+        small cross marks a pair not shown to differ. Differences stand in the cells where there is room.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import figures, load, pairwise_differences
+    >>> differences = pairwise_differences(load("alpaca_eval_v1_counts"), n_resamples=499)
+    >>> ax = figures.pairwise(differences)
+
+    Of a few models the numbers stand in the cells:
+
+    >>> few = load("alpaca_eval_v1_counts").query("model in ['gpt4', 'claude-2', 'phi-2', 'alpaca-7b']")
+    >>> ax = figures.pairwise(pairwise_differences(few, n_resamples=499))
     """
+    style.need(
+        frame, ["model_a", "model_b", "difference", "ordered"], figure="pairwise", of="pairwise_differences"
+    )
     models = _best_first(frame)
     place = {model: k for k, model in enumerate(models)}
     n = len(models)
@@ -110,53 +129,41 @@ def pairwise(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COLU
     row, column = frame["model_a"].map(place).to_numpy(int), frame["model_b"].map(place).to_numpy(int)
     grid[row, column], ordered[row, column] = frame["difference"], frame["ordered"]
     ax = style.axes(ax, width=width, height=0.5 + ROW * max(n, 6))
-    shown = ax.pcolormesh(
-        np.arange(n + 1) + 0.5,
-        np.arange(n + 1) - 0.5,
+    inside = style.size(ax)[0] * 0.5 / n  # inches of a cell
+    told = inside > style.text_width("88.8", 6.5)
+    words = [
+        format_number(100 * value, 1) if told and sure else ""
+        for value, sure in zip(grid.flat, ordered.flat, strict=True)
+    ]
+    shown = style.heatmap(
         np.where(ordered, grid, np.nan),
-        cmap=ListedColormap(mpl.colormaps["Blues"](np.linspace(0.25, 1, 256))),
-        vmin=0,
-        edgecolors="white",
-        linewidth=0.3 if n <= 20 else 0,
-        zorder=2,
+        ax=ax,
+        words=np.reshape(words, grid.shape),
+        lines=0.3 if n <= 20 else 0,
     )
-    finish_rows(ax, [f"{model}  {k + 1}" for k, model in enumerate(models)])
+    finish_rows(ax, [f"{model}  {k + 1}" for k, model in enumerate(models)], np.arange(n) + 0.5)
+    ax.set_ylim(n, 0)
     down, across = np.nonzero(~ordered & np.isfinite(grid))
+    look: dict = {"color": "0.45", "markersize": min(3.0, max(1.2, 40 / n)), "markeredgewidth": 0.5}
     ax.plot(
-        across + 1,
-        down,
-        linestyle="none",
-        marker="x",
-        color="0.55",
-        zorder=3,
-        label="not shown to differ",
-        markersize=min(3.0, 40 / n),
-        markeredgewidth=0.5,
+        across + 0.5, down + 0.5, linestyle="none", marker="x", zorder=3, label="not shown to differ", **look
     )
-    ax.set_xlim(0.5, n + 0.5)
-    ax.xaxis.set_major_locator(
-        MaxNLocator(integer=True, nbins=min(n, 12), steps=[1, 2, 5, 10], min_n_ticks=1)
-    )
+    every = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200) if step * inside > 0.16 or step * 3 > n)
+    numbers = np.array([k for k in range(1, n + 1) if k % every == 0])
+    ax.set_xlim(0, n)
+    ax.set_xticks(numbers - 0.5, labels=numbers, rotation=0)
     ax.set_xlabel("Number of the other model")
-    style.legend_above(ax)
-    bar = ax.figure.colorbar(shown, ax=ax, location="right", fraction=0.05, pad=0.02, aspect=30)
-    bar.set_label("Difference (points)")
-    bar.ax.tick_params(labelsize=7, length=2, width=0.6)
-    style.percent_axis(bar.ax, "y")
-    bar.outline.set_visible(False)
-    if n <= 8 and width >= 5:
-        for i, j in zip(*np.nonzero(ordered), strict=True):
-            dark = grid[i, j] > 0.5 * np.nanmax(grid)
-            ax.text(
-                j + 1,
-                i,
-                format_number(100 * grid[i, j], 1),
-                ha="center",
-                va="center_baseline",
-                fontsize=7,
-                color="white" if dark else "black",
-                zorder=4,
-            )
+    if len(down):
+        style.legend_above(ax)
+    if not told:  # the scale stands in the half that is empty
+        scale = ax.inset_axes((0.09, 0.16 * 6 / max(n, 6), 0.4, 0.11 / (ROW * max(n, 6))))
+        bar = style.figure_of(ax).colorbar(shown, cax=scale, orientation="horizontal")
+        bar.set_label("Difference (points)", fontsize=7, labelpad=2)
+        bar.ax.xaxis.set_label_position("top")
+        bar.ax.tick_params(labelsize=6.5, length=2, width=0.6, pad=1.5)
+        bar.ax.xaxis.set_major_locator(MaxNLocator(3))
+        style.percent_axis(bar.ax, "x")
+        bar.outline.set_visible(False)
     return ax
 
 

@@ -22,7 +22,12 @@ from alpaca_analysis.figures.style import COLOURS, COLUMN, LINES, MARKERS, SERIE
 
 @style.styled
 def preferences(
-    frame: pd.DataFrame, *, what: str = "the longer output", ax: Axes | None = None, width: float = COLUMN
+    frame: pd.DataFrame,
+    *,
+    what: str = "the longer output",
+    numbers: bool | None = None,
+    ax: Axes | None = None,
+    width: float = COLUMN,
 ) -> Axes:
     """Draw how often annotators prefer one kind of output, with 50 % as no preference.
 
@@ -34,6 +39,8 @@ def preferences(
         drawn as people.
     what : str
         What is preferred, for the axis.
+    numbers : bool, optional
+        Whether numbers stand beside the rows; by default where there are 5 inches.
     ax : Axes, optional
         Where to draw.
     width : float
@@ -42,7 +49,14 @@ def preferences(
     Returns
     -------
     Axes
+
+    Examples
+    --------
+    >>> from alpaca_analysis import figures, load
+    >>> frame = load("length_preference").drop(columns="data")
+    >>> ax = figures.preferences(frame)
     """
+    style.need(frame, ["probability", "ci_low", "ci_high"], figure="preferences", of="prefer_longer")
     groups = list(frame.columns[: list(frame.columns).index("probability")])
     names = [" · ".join(map(str, row)) for row in frame[groups].itertuples(index=False, name=None)]
     ax, y = row_axes(ax, names, width=width)
@@ -51,10 +65,12 @@ def preferences(
     human = annotators.str.lower().str.startswith("human").to_numpy()
     for which, colour, marker in ((~human, "judge", "o"), (human, "human", "s")):
         if which.any():
-            intervals(
-                ax, value[which], low[which], high[which], y[which], colour=COLOURS[colour], marker=marker
+            look = {"colour": COLOURS[colour], "marker": marker}
+            look["label"] = (
+                None if human.all() or not human.any() else "people" if human[which].all() else "judges"
             )
-    if style.size(ax)[0] >= 5:
+            intervals(ax, value[which], low[which], high[which], y[which], **look)
+    if style.size(ax)[0] >= 5 if numbers is None else numbers:
         beside(ax, y, interval_texts(value, low, high))
     mark_open(ax, low, high)
     style.legend_above(ax)
@@ -82,7 +98,14 @@ def beyond_humans(frame: pd.DataFrame, *, ax: Axes | None = None, width: float =
     -------
     Axes
         Rows are annotators under a heading for each quantity; 0 is no response to length.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import figures, load
+    >>> ax = figures.beyond_humans(load("length_beyond_humans"))
     """
+    columns = ["annotator", "kind", "quantity", "estimate", "ci_low", "ci_high"]
+    style.need(frame, columns, figure="beyond_humans", of="bias_beyond_humans")
     quantities = list(pd.unique(frame["quantity"]))
     annotators = list(pd.unique(frame["annotator"]))
     names: list[str] = []
@@ -133,7 +156,14 @@ def gameability(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = C
     -------
     Axes
         One row a model, under a heading for each measure; the gameability stands beside it.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import figures, gameability, load
+    >>> board = load("alpaca_eval_v2_leaderboard")
+    >>> ax = figures.gameability(gameability(board, measures=("win_rate", "length_controlled_winrate")))
     """
+    style.need(frame, ["model", "measure", "plain", "gameability"], figure="gameability", of="gameability")
     columns = list(frame.columns)
     variants = columns[columns.index("plain") : columns.index("gameability")]
     measures = list(pd.unique(frame["measure"]))
@@ -196,7 +226,17 @@ def planning(
     -------
     Axes
         The number of instructions on a logarithmic axis.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from alpaca_analysis import figures, minimum_detectable_difference
+    >>> grid = pd.MultiIndex.from_product([(0.5, 0.8, 0.95), (100, 200, 400, 805, 1600, 3200)])
+    >>> plan = grid.to_frame(index=False, name=["win rate", "n"])
+    >>> least = [minimum_detectable_difference(n, win_rate=rate) for rate, n in plan.to_numpy()]
+    >>> ax = figures.planning(plan.assign(minimum_detectable_difference=least))
     """
+    style.need(frame, ["n"], figure="planning", of="minimum_detectable_difference or plan_comparison")
     value = "power" if "minimum_detectable_difference" not in frame else "minimum_detectable_difference"
     groups = [c for c in frame.columns if c not in ("n", value)]
     ax = style.axes(ax, width=width)
@@ -245,7 +285,18 @@ def coverage(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COLU
     -------
     Axes
         Rows are scenarios, colours and markers methods; the line is the nominal level.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import figures, load
+    >>> study = load("coverage_length_control").drop_duplicates("win_rate")
+    >>> noise = 1.96 * (study["coverage"] * (1 - study["coverage"]) / study["repetitions"]) ** 0.5
+    >>> frame = study.assign(scenario=study["win_rate"].map("win rate {:g}".format), method="with the fit",
+    ...                      ci_low=study["coverage"] - noise, ci_high=study["coverage"] + noise)
+    >>> ax = figures.coverage(frame)
     """
+    columns = ["scenario", "method", "coverage", "ci_low", "ci_high"]
+    style.need(frame, columns, figure="coverage", of="a simulation")
     ax = grouped_rows(frame, "scenario", "method", "coverage", ax=ax, width=width)
     level = frame.attrs.get("confidence_level", 0.95)
     ax.axvline(level, color="black", linewidth=0.7, zorder=1)

@@ -8,17 +8,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 from matplotlib.ticker import FuncFormatter
 
+from alpaca_analysis.foundations import options
+from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
 from alpaca_analysis.foundations.files import replacing
 from alpaca_analysis.present.rendering import format_number, printable
 
@@ -45,6 +48,7 @@ LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2))
 FORMATS = ("pdf", "svg", "png")
 
 _MADE: WeakSet[Figure] = WeakSet()  # figures whose size is ours to choose
+_NEEDED: WeakKeyDictionary[Figure, dict[int, float]] = WeakKeyDictionary()  # inches of each row of panels
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -56,7 +60,10 @@ def _sheet():
 
 @contextmanager
 def context() -> Iterator[None]:
-    """Draw in the paper style inside a ``with`` block.
+    """Draw in the paper style inside a ``with`` block, with matplotlib and seaborn alike.
+
+    Axes made inside keep fonts, spines and ticks when a figure of this package is drawn on them later;
+    `panels` makes them in one line.
 
     Examples
     --------
@@ -87,16 +94,51 @@ def styled(draw: Callable[_P, _R]) -> Callable[_P, _R]:
     return wrapper
 
 
+def need(frame, columns: Sequence[str], *, figure: str, of: str) -> None:
+    """Raise where what is to be drawn is no frame that has `columns`.
+
+    Parameters
+    ----------
+    frame : object
+        What was given.
+    columns : sequence of str
+        What the figure draws.
+    figure, of : str
+        Which figure it is, and what makes such frames, for the message.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> need(pd.DataFrame({"model": ["a"]}), ["win_rate"], figure="forest", of="win_rate")
+    Traceback (most recent call last):
+    ...
+    alpaca_analysis.foundations.errors.AnnotationError: figures.forest: found the columns model, expected a \
+column 'win_rate', as win_rate returns it
+    """
+    source = f"figures.{figure}"
+    if not isinstance(frame, pd.DataFrame):
+        raise AnnotationError(f"a frame as {of} returns it", source=source, found=frame)
+    if not len(frame):
+        raise AnnotationError(f"rows, as {of} returns them", source=source, found=Verbatim("an empty frame"))
+    for column in columns:
+        if column not in frame:
+            found = Verbatim("the columns " + ", ".join(map(str, frame.columns)))
+            raise AnnotationError(f"a column {column!r}, as {of} returns it", source=source, found=found)
+
+
 def axes(ax: Axes | None, *, width: float = COLUMN, height: float | None = None) -> Axes:
     """Return `ax`, or new Axes of `width` by `height` inches; ticks are set in the paper style.
 
     Parameters
     ----------
     ax : Axes or None
-        Axes to draw on; then `width` and `height` are not used.
+        Axes to draw on; then `width` is not used, and `height` only where the Axes come from `panels`:
+        their row of panels grows to it.
     width, height : float
         Size of the figure in inches; the height is 0.7 of the width, at most 3.2, by default.
     """
+    if ax is not None and height is not None:
+        _reserve(ax, height)
     if ax is None:
         height = min(0.7 * width, 3.2) if height is None else height
         figure = plt.figure(figsize=(width, height), layout="constrained")
@@ -111,10 +153,98 @@ def axes(ax: Axes | None, *, width: float = COLUMN, height: float | None = None)
     return ax
 
 
+def panels(
+    rows: int = 1,
+    columns: int = 2,
+    *,
+    width: float = PAGE,
+    height: float | None = None,
+    sharex: bool | str = False,
+    sharey: bool | str = False,
+    letters: bool = True,
+) -> tuple[Figure, np.ndarray]:
+    """Make Axes side by side in the paper style, for the ``ax=`` of the figures.
+
+    Parameters
+    ----------
+    rows, columns : int
+        Number of panels.
+    width : float
+        Width of the whole figure in inches.
+    height : float, optional
+        Height of the whole figure; by default 0.75 of a panel's width a row, and where rows of names are
+        drawn, as high as these need.
+    sharex, sharey : bool, "row" or "col"
+        As in `matplotlib.pyplot.subplots`. Rows of names on a shared axis stand at the same height in all
+        panels, in the order of the one drawn first.
+    letters : bool
+        Write a, b, c, ... over the panels.
+
+    Returns
+    -------
+    (Figure, ndarray of Axes)
+        One Axes for a single panel, a row or column of them, or a grid of shape (rows, columns).
+
+    Examples
+    --------
+    >>> from alpaca_analysis import figures, fit_length_control, load, win_rate
+    >>> cells = load("alpaca_eval_v1_cells").query("model in ['gpt4', 'claude-2', 'vicuna-13b', 'alpaca-7b']")
+    >>> figure, (left, right) = figures.panels(sharey=True)
+    >>> ax = figures.forest(win_rate(cells, method="t"), ax=left, numbers=True)
+    >>> ax = figures.forest(fit_length_control(cells), ax=right, numbers=True)
+    """
+    rows, columns = options.whole("rows", rows), options.whole("columns", columns)
+    with context():
+        figure = plt.figure(
+            figsize=(width, height or rows * 0.75 * width / columns + 0.2), layout="constrained"
+        )
+        grid = figure.subplots(rows, columns, sharex=sharex, sharey=sharey, squeeze=False)
+        for k, ax in enumerate(grid.flat):
+            axes(ax)
+            if letters and grid.size > 1:
+                look: dict = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "bottom"}
+                ax.annotate(
+                    chr(ord("a") + k),
+                    (0, 1),
+                    xytext=(-4, 4),
+                    ha="right",
+                    fontweight="bold",
+                    fontsize=8,
+                    **look,
+                )
+    if height is None:
+        _MADE.add(figure)
+        _NEEDED[figure] = {}
+    if grid.size == 1:
+        return figure, grid[0, 0]
+    return figure, grid[:, 0] if columns == 1 else grid[0] if rows == 1 else grid
+
+
+def _reserve(ax, height):
+    """Make the row of panels that `ax` stands in as high as it needs, where the height is ours to choose."""
+    figure, spec = figure_of(ax), ax.get_subplotspec()
+    if figure not in _NEEDED or spec is None or len(spec.rowspan) != 1:
+        return
+    grid, needed = spec.get_gridspec(), _NEEDED[figure]
+    width = figure.get_size_inches()[0]
+    row = spec.rowspan.start
+    needed[row] = max(height, needed.get(row, 0))
+    heights = [needed.get(k, 0.75 * width / grid.ncols) for k in range(grid.nrows)]
+    grid.set_height_ratios(heights)
+    figure.set_size_inches(width, sum(heights) + 0.2)
+
+
 def size(ax: Axes) -> tuple[float, float]:
-    """Return width and height in inches of the figure that `ax` is part of."""
+    """Return width and height in inches of the part of its figure that `ax` may take."""
     width, height = figure_of(ax).get_size_inches()
-    return float(width), float(height)
+    spec = ax.get_subplotspec()
+    if spec is None:
+        return float(width), float(height)
+    grid = spec.get_gridspec()
+    across = grid.get_width_ratios() or [1] * grid.ncols
+    down = grid.get_height_ratios() or [1] * grid.nrows
+    share = sum(across[k] for k in spec.colspan) / sum(across)
+    return float(width * share), float(height * sum(down[k] for k in spec.rowspan) / sum(down))
 
 
 def figure_of(ax: Axes) -> Figure:
@@ -192,31 +322,72 @@ def name_ticks(ax: Axes, positions, names: Sequence[object], *, which: str = "y"
     axis.set_tick_params(length=0)
 
 
+def heatmap(values: np.ndarray, *, ax: Axes, words=None, lines: float = 0.5, vmax=None, square=False):
+    """Draw cells darker where their value is larger, with seaborn, and return what a colour bar takes.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, m)
+        From 0 up; NaN stays blank.
+    ax : Axes
+        Where to draw.
+    words : ndarray of str of the same shape, optional
+        What stands in the cells; dark cells get white letters.
+    lines : float
+        Width of the white lines between cells in points.
+    vmax : float, optional
+        The value of the darkest colour.
+    square : bool
+        Whether cells are as wide as high.
+    """
+    import seaborn as sns
+
+    shades = sns.blend_palette(["#E9F1F8", "#6AAED6", "#08306B"], as_cmap=True)
+    given: dict = {"annot": words, "fmt": "", "annot_kws": {"fontsize": 6.5 if len(values) > 3 else 7}}
+    if words is None or not any(np.ravel(words)):
+        given = {}
+    look = {
+        "cmap": shades,
+        "vmin": 0,
+        "vmax": vmax,
+        "cbar": False,
+        "xticklabels": False,
+        "yticklabels": False,
+        "linewidths": lines,
+        "linecolor": "white",
+    }
+    sns.heatmap(values, ax=ax, mask=~np.isfinite(values), square=square, zorder=2, **look, **given)
+    for text in ax.texts:
+        text.set(parse_math=False, va="center_baseline", zorder=4)
+    return ax.collections[0]
+
+
 def bands(ax: Axes, positions) -> None:
     """Shade every other row, to lead the eye from a name to its point."""
     for y in np.asarray(positions)[1::2]:
         ax.axhspan(y - 0.5, y + 0.5, color=COLOURS["band"], linewidth=0, zorder=0)
 
 
-def legend_above(ax: Axes, **options):
+def legend_above(ax: Axes, **look):
     """Put the legend over the Axes, where it hides no data; over the whole figure where `ax` is alone.
 
     It takes as many columns as fit, and a figure made here grows by what it takes. Where nothing has
     a label there is no legend.
     """
     figure = figure_of(ax)
-    texts = options.get("labels") or ax.get_legend_handles_labels()[1]
+    texts = look.get("labels") or ax.get_legend_handles_labels()[1]
     fontsize = float(mpl.rcParams["legend.fontsize"])
     entry = max((text_width(text, fontsize) for text in texts), default=0) + 0.42
     columns = max(1, min(len(texts), int(figure.get_size_inches()[0] / entry)))
     if not texts:
         return None
     if len(figure.axes) > 1 or not figure.get_constrained_layout():
-        return ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, **options)
+        columns = max(1, min(len(texts), int(size(ax)[0] / entry)))
+        return ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, **look)
     if figure in _MADE:
         width, height = figure.get_size_inches()
         figure.set_size_inches(width, height + 0.05 + 0.142 * -(-len(texts) // columns))
-    return figure.legend(loc="outside upper left", ncols=columns, **options)
+    return figure.legend(loc="outside upper left", ncols=columns, **look)
 
 
 def count_axis(ax: Axes) -> None:

@@ -83,7 +83,7 @@ def test_confusion(pandalm):
     result = aa.confusion(*pandalm)
     one = result[result["annotator"] == "pandalm-7b"]
     ax = figures.confusion(one)
-    assert_allclose(ax.images[0].get_array().ravel(), one["share"])
+    assert_allclose(ax.collections[0].get_array().ravel(), one["share"])
     assert f"({one['count'].iloc[0]:,.0f})" in ax.texts[0].get_text()
     assert_inside(ax)
     with pytest.raises(ValueError, match="2 judges"):

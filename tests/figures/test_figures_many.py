@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from pictures import WIDTHS, assert_apart, texts
 
-from alpaca_analysis import figures
+from alpaca_analysis import figures, load, model_length_regression
 from alpaca_analysis.figures import labels
 
 
@@ -71,7 +71,8 @@ def test_pairwise(n, width):
         expected[i, j] = (j - i) / 100 if j - i > 1 else np.nan
     np.testing.assert_allclose(grid, expected)
     assert len(drawn(ax, "not shown to differ")) == n - 1
-    assert (len(ax.texts) > 0) == (n == 4 and width == figures.PAGE)
+    shown = [text.get_text() for text in ax.texts if text.get_text()]
+    assert shown == (["2.0", "3.0", "2.0"] if n == 4 else [])
 
 
 CURVE = pd.DataFrame(
@@ -105,13 +106,18 @@ def test_length_response_says_what_is_undefined():
     assert "humans (undefined)" in [line.get_label() for line in figures.length_response(half).lines]
 
 
+def heights(ax):
+    return np.concatenate([path.vertices[:, 1] for c in ax.collections for path in c.get_paths()])
+
+
 def test_length_histogram_shows_shares():
     values = pd.Series([-10.0, 0, 0, 10, np.nan])
     ax = figures.length_histogram(values)
-    heights = np.unique(ax.patches[0].get_xy()[:, 1])
-    np.testing.assert_allclose(heights, [0, 0.25, 0.5])
+    np.testing.assert_allclose(np.unique(heights(ax)), [0, 0.25, 0.5])
     ax = figures.length_histogram(pd.Series([-1.0, 1]), n=pd.Series([1, 3]))
-    np.testing.assert_allclose(np.unique(ax.patches[0].get_xy()[:, 1]), [0, 0.25, 0.75])
+    np.testing.assert_allclose(np.unique(heights(ax)), [0, 0.25, 0.75])
+    ax = figures.length_histogram(pd.Series([-1.0, 1, 1, 1]), by=pd.Series(list("abbb")), bins=2)
+    assert [text.get_text() for text in ax.figure.legends[0].get_texts()] == ["a", "b"]
     with pytest.raises(ValueError, match="by: found 8, expected at most 7"):
         figures.length_histogram(pd.Series(np.arange(8.0)), by=pd.Series(list("abcdefgh")))
 
@@ -179,6 +185,14 @@ def test_length_control_names_stay_apart_and_are_few(n, width):
     for text in ax.texts:  # a line leads from each name to its end, a row or two away at most
         way = next(x for x in ax.lines if x.get_xdata()[0] > 1 and x.get_ydata()[1] == text.xy[1])
         assert way.get_ydata()[0] == ends[text.get_text()]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_length_control_names_every_model_where_asked(width):
+    frame = control(60)
+    ax = figures.length_control(frame, every_name=True, width=width)
+    assert_apart(ax, ax.texts)
+    assert {t.get_text() for t in ax.texts} == set(frame["model"])
 
 
 def luminance(colour):
@@ -329,16 +343,25 @@ def assert_told(ax, x, y, names):
     return set(found)
 
 
+def evaluators():
+    board = load("evaluators_leaderboard")
+    board = board[board["mode"].notna() & (board["Human agreement"] > 1)]  # one row is on another scale
+    columns = {"model": "annotator", "Price [$/1000 examples]": "price"}
+    return board.rename(columns=columns).assign(agreement=board["Human agreement"] / 100)
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.slow
 def test_no_name_can_be_read_as_another_points(width):
-    _, (judges,), _ = gallery.ENTRIES["agreement_cost"][1]()
+    judges = evaluators()
     frame = judges[judges["price"] > 0]
     ax = figures.agreement_cost(judges, width=width)
     named = assert_told(ax, frame["price"], frame["agreement"], frame["annotator"])
     assert len(named) >= {3.25: 8, 6.75: 14}[width]
     assert {"humans", "alpaca_eval_gpt4_fn", "chatgpt"} <= named
-    _, (fit,), options = gallery.ENTRIES["length_scatter"][1]()
+    options = {"highlight": ["xwinlm-70b-v0.1", "gpt4"]}
+    board = load("alpaca_eval_v1_leaderboard").set_index("model")
+    fit = model_length_regression(board["win_rate"] / 100, board["avg_length"], n_resamples=9)
     points = fit.leave_one_out
     ax = figures.length_scatter(fit, width=width, **options)
     named = assert_told(ax, points["length"], points["win_rate"], points["model"])
@@ -388,28 +411,32 @@ def test_spread_keeps_order_and_distance_and_moves_no_more_than_needed():
     np.testing.assert_allclose(labels.spread(few, gap), best, atol=1e-6)
 
 
+def test_every_figure_has_an_example_that_draws_it():
+    shown = {entry.name.split("-")[0] for entry in gallery.entries().values()}
+    assert shown == {name for name in figures.__all__ if gallery.is_figure(name)}
+    assert len(shown) > 25
+    for entry in gallery.entries().values():
+        assert entry.lines[-1].startswith(f"ax = figures.{entry.name.split('-')[0]}("), entry.name
+        assert len(entry.code.splitlines()) < 10, entry.name
+
+
 @pytest.mark.slow
-def test_the_gallery_shows_every_public_figure(tmp_path, capsys):
-    shown = {name.split("-")[0] for name in gallery.ENTRIES}
-    left_out = {"restricted_range", "label_budget"}  # curves of the same kind as others in it
-    public = {
-        name
-        for name in figures.__all__
-        if "width" in getattr(getattr(getattr(figures, name), "__wrapped__", None), "__annotations__", {})
-    }
-    assert shown == public - left_out
-    files = gallery.draw(tmp_path, names=["difference", "length_response"], formats=("png",))
+def test_the_gallery_shows_pictures_and_the_lines_that_draw_them(tmp_path, capsys):
+    files = gallery.draw(tmp_path, names=["difference", "length_response-2"], formats=("png",))
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(f.name for f in files)
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert {f'src="{f.name}"' in page for f in files[:-1]} == {True}
+    assert "ax = figures.difference(pd.concat(pairs))" in page
     assert "http" not in page
     assert capsys.readouterr().err.startswith("difference: ")
+    assert plt.imread(files[0]).shape[1] == 975
+    assert plt.imread(files[1]).shape[1] == 2025
     with pytest.raises(SystemExit, match="2"):
         gallery.main([])
 
 
 # Pictures. Made anew by
-#   python -m pytest tests/test_figures_many.py -k picture --mpl-generate-path=tests/figures_baseline
+#   python -m pytest tests/figures/test_figures_many.py -k picture --mpl-generate-path=tests/figures/baseline
 # and then looked at, one by one, before they are committed.
 def picture(test):
     """Compare what a test draws with the committed picture."""
