@@ -65,10 +65,8 @@ def preferences(
     human = annotators.str.lower().str.startswith("human").to_numpy()
     for which, colour, marker in ((~human, "judge", "o"), (human, "human", "s")):
         if which.any():
-            look = {"colour": COLOURS[colour], "marker": marker}
-            look["label"] = (
-                None if human.all() or not human.any() else "people" if human[which].all() else "judges"
-            )
+            label = ("people" if colour == "human" else "judges") if len(set(human)) == 2 else None
+            look = {"colour": COLOURS[colour], "marker": marker, "label": label}
             intervals(ax, value[which], low[which], high[which], y[which], **look)
     if style.size(ax)[0] >= 5 if numbers is None else numbers:
         beside(ax, y, interval_texts(value, low, high))

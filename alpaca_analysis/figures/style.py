@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Literal, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 import matplotlib as mpl
@@ -49,6 +49,7 @@ FORMATS = ("pdf", "svg", "png")
 
 _MADE: WeakSet[Figure] = WeakSet()  # figures whose size is ours to choose
 _NEEDED: WeakKeyDictionary[Figure, dict[int, float]] = WeakKeyDictionary()  # inches of each row of panels
+Share = bool | Literal["none", "all", "row", "col"]
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -159,8 +160,8 @@ def panels(
     *,
     width: float = PAGE,
     height: float | None = None,
-    sharex: bool | str = False,
-    sharey: bool | str = False,
+    sharex: Share = False,
+    sharey: Share = False,
     letters: bool = True,
 ) -> tuple[Figure, np.ndarray]:
     """Make Axes side by side in the paper style, for the ``ax=`` of the figures.
@@ -241,10 +242,10 @@ def size(ax: Axes) -> tuple[float, float]:
     if spec is None:
         return float(width), float(height)
     grid = spec.get_gridspec()
-    across = grid.get_width_ratios() or [1] * grid.ncols
-    down = grid.get_height_ratios() or [1] * grid.nrows
-    share = sum(across[k] for k in spec.colspan) / sum(across)
-    return float(width * share), float(height * sum(down[k] for k in spec.rowspan) / sum(down))
+    across, down = (np.asarray(r, dtype=float) for r in (grid.get_width_ratios(), grid.get_height_ratios()))
+    wide = across[list(spec.colspan)].sum() / across.sum()
+    high = down[list(spec.rowspan)].sum() / down.sum()
+    return float(width * wide), float(height * high)
 
 
 def figure_of(ax: Axes) -> Figure:
