@@ -7,12 +7,14 @@ import os
 import textwrap
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from alpaca_analysis.audits import rules as findings
+from alpaca_analysis.audits.checks import checks, summary
+from alpaca_analysis.audits.examples import examples
 from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
 from alpaca_analysis.foundations.files import write_json, write_text
@@ -48,23 +50,29 @@ class Audit:
     settings : dict
         Judges, references, models, judgements, ``skipped`` (sections that could not be computed) and
         ``not_given`` (sections for which nothing was given), each with the reason.
+    examples : DataFrame
+        Pairs behind findings, where the table has texts: ``finding`` (its row), ``model``, ``verdict``,
+        ``instruction``, ``output_model``, ``output_reference``. They stand in the page, not in the JSON.
     """
 
     findings: pd.DataFrame
     results: dict[str, pd.DataFrame]
     settings: dict
+    examples: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the findings."""
         return self.findings.copy()
 
     def __repr__(self) -> str:
-        return "\n\n".join([self._headline(), *map(_paragraph, self.findings.to_dict("records"))])
+        head = f"{self._headline()}\n{summary(self.checks())}."
+        return "\n\n".join([head, *map(_paragraph, self.findings.to_dict("records"))])
 
     def _repr_html_(self) -> str:
         from alpaca_analysis.present.tables import show
 
-        return f"<p>{html.escape(self._headline())}</p>\n{show(self.findings).to_html()}"
+        head = f"{self._headline()}: {summary(self.checks())}."
+        return f"<p>{html.escape(head)}</p>\n{show(self.findings).to_html()}"
 
     def _headline(self):
         s = self.settings
@@ -90,7 +98,19 @@ class Audit:
         """Write one self-contained page: figures are embedded, and nothing is loaded from elsewhere."""
         from alpaca_analysis.audits.page import render
 
-        return write_text(path, render(self._headline(), self.findings, self.results, self.settings))
+        page = render(self._headline(), self.findings, self.results, self.settings, self.examples)
+        return write_text(path, page)
+
+    def checks(self) -> pd.DataFrame:
+        """Return the checks by name, those with findings first.
+
+        Returns
+        -------
+        DataFrame
+            ``check``, ``question``, ``severity`` ("none" where no problem was found, "" where it could
+            not be looked at), ``n_findings``, ``why`` it was not looked at.
+        """
+        return checks(self.findings, self.results, self.settings)
 
 
 def _counted(number, what):
@@ -177,11 +197,13 @@ def audit(
         "n_judgements": int(table["n"][table["outcome"].notna()].sum()),
         "n_resamples": n_resamples,
         "rng": seed_of(rng),
+        "n_files": len(attrs.get("files", [])),
         "disagreements": _from_common_folder(attrs.get("disagreements", []), attrs.get("files", [])),
         "skipped": skipped,
         "not_given": {k: why for k, why in NEEDS.items() if k not in results and k not in skipped},
     }
-    return Audit(findings.collect(results, settings), results, settings)
+    found = findings.collect(results, settings)
+    return Audit(found, results, settings, examples(found, table, humans))
 
 
 def _from_common_folder(disagreements, files):
@@ -206,12 +228,15 @@ def _sections(table, humans, claims, options) -> dict[str, Callable[[], pd.DataF
 
     named = table.assign(annotator=table["annotator"].astype(object).fillna("the judge"))
     measured = table[["outcome", "length_model", "length_reference"]].notna().all(axis=1).sum()
+    scale = "characters"
+    if not measured and "length_feature" in table:  # cells of length: how long outputs are is not known
+        scale, measured = "tanh", len(table)
     bins = min(10, max(1, measured))
     sections: dict[str, Callable[[], pd.DataFrame]] = {
         "health": lambda: health(table),
         "win_rates": lambda: _quiet(win_rate, table, **options),
         "length_preference": lambda: _quiet(prefer_longer, named, **options),
-        "length_response": lambda: _quiet(response_curve, named, n_bins=bins, **options),
+        "length_response": lambda: _quiet(response_curve, named, n_bins=bins, scale=scale, **options),
         "length_control": lambda: _length_control(table),
     }
     if "position" in table:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from alpaca_analysis.audits.checks import checks, summary
+from alpaca_analysis.present.pages import digest
 from alpaca_analysis.present.rendering import printable
 
 TITLES = {
@@ -43,15 +45,21 @@ EXPLANATIONS = {
 }
 
 
-def render(headline: str, findings: pd.DataFrame, results: dict[str, pd.DataFrame], settings: dict) -> str:
-    """Return the page of an audit.
+def render(
+    headline: str,
+    findings: pd.DataFrame,
+    results: dict[str, pd.DataFrame],
+    settings: dict,
+    examples: pd.DataFrame,
+) -> str:
+    """Return the page of an audit: findings and checks first, data health last.
 
     Parameters
     ----------
     headline : str
         What was audited.
-    findings, results, settings
-        Those of an `Audit`.
+    findings, results, settings, examples
+        As `Audit` has them.
     """
     import jinja2
     from markupsafe import Markup
@@ -71,21 +79,61 @@ def render(headline: str, findings: pd.DataFrame, results: dict[str, pd.DataFram
             "name": name,
             "title": TITLES[name],
             "text": EXPLANATIONS[name],
-            "table": Markup(show(frame).to_html()),  # safe: it escapes every text
+            "table": Markup(show(telling(frame, name)).to_html()),  # safe: it escapes every text
             "picture": pictures.get(name, ""),
         }
-        for name, frame in results.items()
+        for name, frame in sorted(results.items(), key=lambda item: item[0] == "health")
     ]
     absent = settings["skipped"] | settings["not_given"]
+    asked = checks(findings, results, settings)
+    script = (Path(__file__).parent / "report.js").read_text(encoding="utf-8")
     return environment.get_template("report.html.j2").render(
         headline=headline,
-        findings=findings.to_dict("records"),
-        counts=findings["severity"].value_counts().to_dict(),
+        summary=summary(asked),
+        findings=_with_pairs(findings, examples),
+        checks=asked.to_dict("records"),
         sections=sections,
         absent={TITLES[name]: why for name, why in absent.items()},
         settings=settings,
         version=__version__,
+        script=Markup(script),  # safe: our own, and the only one that the policy lets run
+        script_hash=Markup(digest(script)),
     )
+
+
+def telling(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return a result without the columns that hold nothing: no value at all, or of health all 0.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"model": ["a"], "n_judged": [7], "n_missing": [0], "mean_length": [None]})
+    >>> telling(frame, "health").columns.tolist()
+    ['model', 'n_judged']
+    """
+    empty = [c for c in frame if frame[c].isna().all() or (frame[c].astype(str) == "").all()]
+    if name == "health":
+        numbers = frame.select_dtypes("number")
+        empty += [c for c in numbers if (numbers[c].fillna(0) == 0).all() and c != "n_judged"]
+    return frame.drop(columns=[c for c in empty if c not in ("ci_low", "ci_high", "standard_error")])
+
+
+def _with_pairs(findings, examples):
+    """Return findings as the page shows them, without what was only not looked at."""
+    shown = []
+    for number, finding in findings.iterrows():
+        if finding["severity"] == "info" and str(finding["finding"]).startswith("not looked at"):
+            continue
+        pairs = examples[examples["finding"] == number] if len(examples) else examples
+        told = [{name: _lines(text) for name, text in pair.items()} for pair in pairs.to_dict("records")]
+        shown.append({**finding.to_dict(), "pairs": told})
+    return shown
+
+
+def _lines(text):
+    """Return a text with its lines; what else would act in it is shown as an escape."""
+    from markupsafe import Markup, escape
+
+    return Markup("\n").join(escape(printable(line)) for line in str(text).splitlines())
 
 
 def _pictures(results) -> dict[str, str]:

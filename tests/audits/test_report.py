@@ -1,6 +1,7 @@
 """The audit: every rule finds what was planted and nothing else, and its page is one quiet file."""
 
 import base64
+import hashlib
 import html
 import html.parser
 import json
@@ -68,7 +69,10 @@ def test_a_fair_judge_has_no_finding(fair, tmp_path):
     assert result.to_frame().empty
     assert result.to_frame().columns.tolist() == list(COLUMNS)
     assert "Nothing was found." in page(result, tmp_path)
-    assert repr(result) == "Audit of judge: 200 judgements of 1 model against ref"
+    head = "Audit of judge: 200 judgements of 1 model against ref"
+    assert repr(result) == f"{head}\n6 checks, no problem; 6 not looked at."
+    assert "6 checks, no problem; 6 not looked at." in page(result, tmp_path)
+    assert set(result.checks()["severity"]) == {"none", ""}
 
 
 @pytest.mark.parametrize(("same", "says"), [(N, "one text"), (N - 20, "as if cut off")])
@@ -327,7 +331,11 @@ def test_the_page_is_one_file_that_asks_for_nothing(fair, tmp_path):
     path = audit(fair, **QUICK).to_html(tmp_path / "deep" / "audit.html")
     text = path.read_text(encoding="utf-8")
     page = Page(text)
-    assert not {"script", "link", "iframe", "object", "embed", "form", "base"} & set(page.tags)
+    assert page.tags.count("script") == 1  # sorts and filters tables; nothing else may run
+    script = re.search(r"<script>(.*?)</script>", text, re.DOTALL).group(1)
+    hashed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{hashed}';" in text
+    assert not {"link", "iframe", "object", "embed", "form", "base"} & set(page.tags)
     assert all(a.startswith(("#", "data:image/svg+xml;base64,")) for a in page.addresses)
     assert len(page.images) == 3
     assert "url(" not in text
@@ -386,8 +394,9 @@ def test_names_cannot_act_in_the_page(hostile, tmp_path):
     assert set(page.tags) <= {
         *("html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "nav", "a", "ul", "li", "span"),
         *("br", "strong", "section", "img", "div", "table", "caption", "thead", "tbody", "tr", "th", "td"),
-        "footer",
+        *("footer", "script", "details", "summary"),
     }
+    assert page.tags.count("script") == 1
     assert page.attributes <= {
         *("lang", "charset", "name", "content", "http-equiv", "aria-label", "href", "id", "class", "src"),
         *("alt", "style", "scope"),
@@ -499,3 +508,87 @@ def test_files_are_named_from_their_common_folder(fair, files, shown):
     assert result.to_frame().loc[0, "evidence"] == shown
     assert result.settings["disagreements"][0]["file"] == shown
     assert fair.attrs["disagreements"][0]["file"] == files[0]
+
+
+def with_texts(table, **texts):
+    given = {"instruction": "Say it.", "output_model": "mine", "output_reference": "theirs", **texts}
+    return table.assign(**given)
+
+
+@pytest.mark.slow
+def test_findings_have_pairs_to_read_behind_them_where_texts_were_given(fair, tmp_path):
+    rng = np.random.default_rng(1)
+    fair["instruction"] = [f"prompt {k}" for k in range(N)]
+    fair["output_model"] = ["w" * int(n) for n in rng.integers(200, 1500, N)]
+    fair["output_reference"] = ["v" * int(n) for n in rng.integers(200, 1500, N)]
+    longer = fair["output_model"].str.len() - fair["output_reference"].str.len()
+    fair = fair.drop(columns=["length_model", "length_reference"])
+    fair["outcome"] = (longer > 0).astype(float)
+    few = longer.abs().sort_values().index[:20]
+    fair.loc[few, "outcome"] = 1 - fair.loc[few, "outcome"]
+    fair.loc[[3, 4, 5], "outcome"] = np.nan
+    result = audit(fair, **QUICK)
+    frame = result.to_frame().reset_index(names="finding_row")
+    shown = result.examples.merge(frame[["finding_row", "check"]], left_on="finding", right_on="finding_row")
+    missing = shown[shown["check"] == "missing judgements"]
+    assert missing["instruction"].tolist() == ["prompt 3", "prompt 4"]
+    assert set(missing["verdict"]) == {"no verdict"}
+    preferred = shown[shown["check"] == "length preference"]
+    most = longer[fair["outcome"].notna()].abs().sort_values(ascending=False).index[:2]
+    assert preferred["instruction"].tolist() == [f"prompt {k}" for k in most]
+    text = page(result, tmp_path)
+    assert text.count("<details>") == shown["finding"].nunique()
+    assert "characters more)" in text
+    content = json.loads(result.to_json(tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert "prompt 3" not in json.dumps(content)  # texts may not be ours to pass on
+
+
+def test_hostile_texts_are_texts_in_the_page(fair, tmp_path):
+    evil = "</p><script>alert(1)</script>\x1b[31m\nsecond line"
+    table = with_texts(fair, output_model=evil).assign(outcome=0.5)
+    text = page(audit(table.drop(columns=["length_model", "length_reference"]), **QUICK), tmp_path)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;\\x1b[31m\nsecond line" in text
+    assert text.count("<script") == 1
+
+
+def test_what_holds_nothing_has_no_column_and_data_health_stands_last(tmp_path):
+    table = from_counts({"model": ["m", "k"], "n_wins": [70, 60], "n_losses": [25, 40], "n_draws": [5, 0]})
+    text = page(audit(table, **QUICK), tmp_path)
+    heads = re.findall(r"<th[^>]*>([^<]+)</th>", text.split('id="health"')[1])
+    assert heads == ["model", "judged", "draws"]
+    assert text.index('id="findings"') < text.index('id="checks"') < text.index('id="win_rates"')
+    assert text.index('id="win_rates"') < text.index('id="health"') < text.index('id="absent"')
+
+
+def test_each_check_is_named_with_what_it_came_to(fair):
+    fair.loc[:9, "outcome"] = np.nan
+    frame = audit(fair, **QUICK).checks().set_index("check")
+    assert frame.loc["missing judgements", ["severity", "n_findings"]].tolist() == ["medium", 1]
+    assert frame.index[0] == "missing judgements"
+    assert frame.loc["draws", "severity"] == "none"
+    assert frame.loc["claims", ["severity", "why"]].tolist() == ["", "no printed numbers were given (claims)"]
+    assert frame.loc["reference", "why"] == "there is one model"
+    counts = from_counts({"model": ["m"], "n_wins": [7], "n_losses": [2], "n_draws": [1]})
+    assert audit(counts, **QUICK).checks().set_index("check").loc["outputs", "severity"] == ""
+
+
+def test_every_finding_belongs_to_a_named_check():
+    import inspect
+
+    from alpaca_analysis.audits import checks, rules
+
+    yielded = set(re.findall(r'yield (?:\S+|"\w+" if .*? else "\w+"), "([a-z ]+)"', inspect.getsource(rules)))
+    assert len(yielded) >= 8
+    assert yielded - set(rules.SEVERITIES) <= {name for name, _, _ in checks.CHECKS}
+
+
+@pytest.mark.slow
+def test_cells_of_length_are_audited_at_equal_length(tmp_path):
+    from alpaca_analysis import load
+
+    cells = load("alpaca_eval_v1_cells")
+    cells = cells[cells["model"].isin(["gpt4", "alpaca-7b"])]
+    result = audit(cells, **QUICK)
+    assert {"length_control", "length_response"} <= set(result.results)
+    assert result.results["length_response"].attrs["scale"] == "tanh"
+    assert "length_preference" in result.settings["skipped"]

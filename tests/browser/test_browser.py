@@ -158,6 +158,37 @@ def test_the_report_is_whole_and_asks_for_nothing(page, report, shots, scheme):
     page.screenshot(path=shots / f"audit_{scheme}.png", full_page=True)
 
 
+def test_tables_of_the_report_sort_and_filter(page, tmp_path):
+    counts = {
+        "model": [f"m{k:02}" for k in range(12)],
+        "n_wins": list(range(40, 52)),
+        "n_losses": 30,
+        "n_draws": 0,
+    }
+    path = audit(from_counts(counts), n_resamples=99).to_html(tmp_path / "a.html")
+    said = []
+    page.on("console", lambda message: said.append(message.text))
+    page.goto(path.as_uri())
+    table = page.locator("section", has=page.locator("#win_rates"))
+    names = "rows => rows.filter(r => !r.hidden).map(r => r.cells[0].textContent)"
+
+    def shown():
+        return table.locator("tbody tr").evaluate_all(names)
+
+    assert shown() == [f"m{k:02}" for k in reversed(range(12))]
+    table.get_by_role("button", name="wins").click()
+    assert shown() == [f"m{k:02}" for k in reversed(range(12))]
+    table.get_by_role("button", name="wins").click()
+    assert shown() == [f"m{k:02}" for k in range(12)]
+    table.get_by_role("button", name="model").click()
+    table.get_by_role("button", name="model").click()
+    assert shown() == [f"m{k:02}" for k in reversed(range(12))]
+    table.get_by_label("filter the rows of this table").fill("m1")
+    assert set(shown()) == {"m10", "m11"}
+    assert page.locator("#summary").inner_text() == "4 checks, no problem; 8 not looked at."
+    assert said == []
+
+
 def test_the_report_prints(page, report, shots):
     page.goto(report.as_uri())
     page.pdf(path=shots / "audit.pdf", format="A4")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
-import json
 
 from alpaca_analysis.explorers.window.widget import source
+from alpaca_analysis.present.pages import digest, script_data
 from alpaca_analysis.present.rendering import printable
 
 # What JupyterLab gives to the module, given by the page itself.
@@ -33,7 +31,7 @@ render({ model, el: document.getElementById("window") });
 
 def size(entry) -> int:
     """Return how many bytes an entry takes in the page."""
-    return len(_json(entry).encode())
+    return len(script_data(entry).encode())
 
 
 def render(title: str, numbers: dict, texts: list[dict]) -> str:
@@ -51,11 +49,11 @@ def render(title: str, numbers: dict, texts: list[dict]) -> str:
     script = source("window.js").replace("export default { render };", "").replace("\nexport ", "\n") + _MODEL
     style = source("window.css")
     policy = (
-        f"default-src 'none'; base-uri 'none'; form-action 'none'; script-src {_hash(script)}; "
-        f"style-src {_hash(style)}"
+        f"default-src 'none'; base-uri 'none'; form-action 'none'; script-src {digest(script)}; "
+        f"style-src {digest(style)}"
     )
     name = html.escape(printable(title))
-    data = _json({"kind": "browse", "page": True, "numbers": numbers, "texts": texts, "selected": []})
+    data = script_data({"kind": "browse", "page": True, "numbers": numbers, "texts": texts, "selected": []})
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
@@ -65,12 +63,3 @@ def render(title: str, numbers: dict, texts: list[dict]) -> str:
         f'<script type="application/json" id="data">{data}</script>\n'
         f'<script type="module">{script}</script>\n</body>\n</html>\n'
     )
-
-
-def _json(value) -> str:
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
-def _hash(text) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
