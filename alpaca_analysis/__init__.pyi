@@ -55,6 +55,8 @@ from .length.preferences import prefer_longer as prefer_longer
 from .length.preferences import prefer_lists as prefer_lists
 from .length.preferences import prefer_first as prefer_first
 from .length.preferences import response_curve as response_curve
+from .biases.order import order_consistency as order_consistency
+from .biases.order import order_rules as order_rules
 from .length.regression import length_regression as length_regression
 from .length.beyond_people import bias_beyond_humans as bias_beyond_humans
 from .length.over_models import model_length_regression as model_length_regression

@@ -21,10 +21,9 @@ from alpaca_analysis.inference.clustered_logistic import fit_logistic, logit_int
 from alpaca_analysis.inference.results import finish, unit_of
 from alpaca_analysis.length.scales import length_difference
 from alpaca_analysis.table.checks import check, refuse, to_numeric
-from alpaca_analysis.win_rates.estimates import win_rate
+from alpaca_analysis.win_rates.shares import RESULT, shares_by
 
 RESERVED = {"probability", "outcome", "difference", "difference_low", "difference_high", "bin"}
-RESULT = ("standard_error", "ci_low", "ci_high", "n", "reason", "note")
 
 
 def prefer_longer(
@@ -226,30 +225,9 @@ def _preference(table, side, by, method, confidence_level, n_resamples, rng, *, 
     """Estimate the share of judgements for the output that `side` names: 1 model, -1 reference."""
     verdict = table["outcome"] - 0.5 if draws else np.sign(table["outcome"] - 0.5).replace(0, np.nan) / 2
     share = (0.5 + side * verdict).to_numpy()
-    rates = _rates(table, "probability", share, by, method, confidence_level, n_resamples, rng)
+    rates = shares_by(table, "probability", share, by, method, confidence_level, n_resamples, rng)
     rates["note"] = rates["note"].str.replace("nothing was judged", "no judgement qualifies")
     return rates
-
-
-def _rates(table, name, shares, by, method, confidence_level, n_resamples, rng):
-    """Hand the share of each row to `win_rate`, as if each were a judgement of its own.
-
-    Rows are told apart by a number, in the column that says which of several judgements a row is; groups
-    have names that no other column has, so that any column can make them.
-    """
-    groups = {c: c if c in ("model", "reference", "annotator") else f"group {c}" for c in by}
-    rows = table[by].rename(columns=groups)
-    rows = rows.assign(
-        instruction_id=table["instruction_id"], n=table["n"], outcome=shares, repeat=np.arange(len(rows))
-    )
-    rows["model"] = rows.get("model", "any")
-    options = {"confidence_level": confidence_level, "n_resamples": n_resamples, "rng": rng}
-    rates = win_rate(rows, by=list(groups.values()), method=method, **options)
-    names = {inside: c for c, inside in groups.items()} | {"win_rate": name, "n_total": "n"}
-    kept = ["win_rate", "standard_error", "ci_low", "ci_high", "n_total", "reason", "note"]
-    found = rates[[*groups.values(), *kept]].rename(columns=names)
-    found.attrs |= {"estimate": name, "fractions": [name], "method": "mean over the judgements that count"}
-    return found
 
 
 def response_curve(
@@ -352,7 +330,7 @@ def _binned(rows, by, n_bins, method, confidence_level, n_resamples, rng):
     cut = groups["difference"].transform(lambda x: pd.qcut(x, n_bins, labels=False, duplicates="drop"))
     rows = rows.assign(bin=cut.fillna(0).astype(int), sum=rows["difference"] * rows["n"])
     keys = [*by, "bin"]
-    rates = _rates(
+    rates = shares_by(
         rows, "outcome", rows["outcome"].to_numpy(), keys, method, confidence_level, n_resamples, rng
     )
     inside = rows.groupby(keys, observed=True, dropna=False, sort=True).agg(

@@ -1,0 +1,1 @@
+"""What else moves a judge: order, own family, noise, panels, cycles; one judge for another."""
