@@ -82,6 +82,8 @@ from .claims.leaderboards import audit_leaderboard as audit_leaderboard
 # Read the pairs
 from .explorers.browser import browse as browse
 from .explorers.browser import Browser as Browser
+from .explorers.labelling import label as label
+from .explorers.labelling import Labeller as Labeller
 
 # Everything at once
 from .audits.auditing import audit as audit

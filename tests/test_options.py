@@ -14,6 +14,7 @@ FRACTIONS = (-0.1, 60, NAN, "0.5", True)
 COLUMNS = ([], ["model", "model"], "outcome", "n", 3)
 CHOICES = ("neither", 3, None)
 WRONG = {
+    "allocation": CHOICES,
     "alpha": LEVELS,
     "baselines": ("neither", 3),
     "by": COLUMNS,

@@ -212,3 +212,37 @@ def test_32_200_pairs_are_fluid_in_jupyterlab_and_the_selection_comes_back(page,
     assert outside(page) == []
     assert page.title() != "owned"
     assert [text for text in said if "owned" in text or "aa-window" in text or "Window" in text] == []
+
+
+def test_pairs_are_labelled_blind_by_keyboard_in_jupyterlab(page, lab, shots, tmp_path):
+    said = quiet(page)
+    path = tmp_path / "labels.jsonl"
+    name = notebook(
+        lab,
+        "label.ipynb",
+        f"HOSTILE = {HOSTILE!r}\n{TABLE}\nimport alpaca_analysis as aa\n"
+        f"labels = aa.label(make(2, 30), {str(path)!r}, n=12, by='model')\nlabels",
+    )
+    run_all(page, lab, name)
+    view = page.locator(".aa-window.label")
+    view.locator("section .text").first.wait_for(timeout=SLOW)
+    page.screenshot(path=shots / "label_lab.png")
+    text = view.inner_text()
+    assert "model-0" not in text
+    assert "the reference" not in text
+    cells = page.locator(".jp-CodeCell").count()
+    view.focus()
+    for k, key in enumerate(["ArrowLeft", "ArrowRight", "ArrowDown", "s", "d"]):
+        page.keyboard.press(key)
+        page.get_by_text(f"{k + 1} of 12 pairs done").first.wait_for(timeout=SLOW)
+    assert len(path.read_text().splitlines()) == 5
+    page.keyboard.press("b")
+    page.get_by_text("4 of 12 pairs done").first.wait_for(timeout=SLOW)
+    assert page.locator(".jp-CodeCell").count() == cells  # its keys are not JupyterLab's
+    kept = pd.read_json(path, lines=True)
+    left = kept["outcome"].where(kept["position"] == 1, 1 - kept["outcome"])
+    assert left.iloc[:3].tolist() == [1, 0, 0.5]
+    assert np.isnan(left.iloc[3])
+    assert outside(page) == []
+    assert page.title() != "owned"
+    assert [text for text in said if "owned" in text or "aa-window" in text] == []
