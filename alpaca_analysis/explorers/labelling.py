@@ -123,7 +123,7 @@ def label(
     by: str | Sequence[str] | None = None,
     allocation: Allocation = "proportional",
     annotator: str = "me",
-    rng: int = 0,
+    seed: int = 0,
 ) -> Labeller:
     """Label pairs blind in JupyterLab: two columns, keys for left, right, draw and skip.
 
@@ -149,8 +149,8 @@ def label(
         probability, as `calibrated_win_rate` assumes; or the same for each.
     annotator : str
         Who labels.
-    rng : int
-        Seed of the draw and of the sides.
+    seed : int
+        Of the draw and of the sides: the same call draws the same pairs again.
 
     Returns
     -------
@@ -181,7 +181,7 @@ def label(
     options.one_of("allocation", allocation, Allocation)
     if not isinstance(annotator, str) or not annotator:
         raise ValueError(f"annotator: found {annotator!r}, expected a name")
-    seed = options.whole("rng", rng, 0)
+    options.whole("seed", seed, 0)
     attrs = dict(table.attrs) if isinstance(table, pd.DataFrame) else {}
     pairs = check(table, require=columns)
     if pairs["instruction_id"].isna().any():
@@ -260,7 +260,7 @@ def _resumed(path, plan, annotator, draw) -> list[dict]:
         row = plan.iloc[number] if number < len(plan) else None
         if record["draw"] != draw or row is None or any(str(row[c]) != str(record[c]) for c in PAIR):
             raise ValueError(
-                f"path: found labels of another draw in {path}; give the table, n, by, allocation and rng of "
+                f"path: found labels of another draw in {path}; give the table, n, by, allocation and seed of "
                 "that draw, or another path"
             )
     return records

@@ -96,7 +96,7 @@ def test_draws_have_the_probabilities_that_are_recorded(table, tmp_path):
 def test_every_pair_is_drawn_as_often_as_any_other(table, tmp_path):
     counts = np.zeros(N)
     for seed in range(200):
-        plan = label(table, tmp_path / "none", n=9, rng=seed).plan
+        plan = label(table, tmp_path / "none", n=9, seed=seed).plan
         counts[[int(text.split()[1]) for text in plan["instruction"]]] += 1
     # 200 draws of 9 in 90: 20 each, with a standard deviation of 4.2
     assert counts.mean() == 20
@@ -105,8 +105,8 @@ def test_every_pair_is_drawn_as_often_as_any_other(table, tmp_path):
 
 
 def test_the_seed_says_which_pairs_and_which_sides(table, tmp_path):
-    def plan(rng):
-        return label(table, tmp_path / "none", n=20, rng=rng).plan[["instruction_id", "position"]]
+    def plan(seed):
+        return label(table, tmp_path / "none", n=20, seed=seed).plan[["instruction_id", "position"]]
 
     pd.testing.assert_frame_equal(plan(3), plan(3))
     assert not plan(3).equals(plan(4))
@@ -141,7 +141,7 @@ def test_a_pair_of_several_judges_is_labelled_once(table, tmp_path):
 def test_labels_of_another_draw_or_person_are_not_mixed(table, tmp_path):
     path = tmp_path / "l.jsonl"
     give(label(table, path, n=10), "left")
-    for options in ({"rng": 1}, {"n": 11}, {"by": "dataset"}):
+    for options in ({"seed": 1}, {"n": 11}, {"by": "dataset"}):
         with pytest.raises(ValueError, match="path: found labels of another draw"):
             label(table, path, **({"n": 10} | options))
     with pytest.raises(ValueError, match="annotator: found 'you', expected 'me', who labelled"):
