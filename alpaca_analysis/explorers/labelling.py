@@ -260,8 +260,8 @@ def _resumed(path, plan, annotator, draw) -> list[dict]:
         row = plan.iloc[number] if number < len(plan) else None
         if record["draw"] != draw or row is None or any(str(row[c]) != str(record[c]) for c in PAIR):
             raise ValueError(
-                f"path: found labels of another draw in {path}; give the table, n, by, allocation and seed of "
-                "that draw, or another path"
+                f"path: found labels of another draw in {path}; give the table, n, by, allocation and "
+                "seed of that draw, or another path"
             )
     return records
 
