@@ -28,7 +28,7 @@ _MEASURES = (  # key, words, decimals, factor
     ("disagreement", "disagreement:", 2, 1),
     ("influence", "moves the win rate at equal length by points:", 2, 100),
 )
-_NEVER = {
+NEVER = {
     *("instruction_id", "outcome", "length_model", "length_reference", "n", "position", "repeat"),
     *(
         "model_in_file",
@@ -126,7 +126,7 @@ def _plain(values, places):
 def _facets(pairs):
     """Return the columns that pairs can be cut by, and the names that all pairs share."""
     facets, single = {}, {}
-    others = [c for c in pairs.columns if c not in _NEVER and c not in NAMES]
+    others = [c for c in pairs.columns if c not in NEVER and c not in NAMES]
     for column in (*NAMES, *others):
         values = pairs[column]
         if column not in NAMES and pd.api.types.is_float_dtype(values):
@@ -150,14 +150,14 @@ def texts(pairs: pd.DataFrame, source: read.Texts, rows: Iterable[int]) -> dict[
     rows = list(rows)
     found = source.of(rows)
     explained = [c for c in read.EXPLANATIONS if c in pairs]
-    features = _features(pairs)
-    others = [c for c in pairs.columns if c not in _NEVER and c not in NAMES]
-    others = [c for c in others if not any(c in (a, b) for _, a, b in features)]
+    both = features(pairs)
+    others = [c for c in pairs.columns if c not in NEVER and c not in NAMES]
+    others = [c for c in others if not any(c in (a, b) for _, a, b in both)]
     out = {}
     for k, row in enumerate(rows):
         entry: dict[str, Any] = pair_texts(found.iloc[k], known=source.known)
         values = pairs.iloc[row]
-        entry["features"] = [[name, _cell(values[a]), _cell(values[b])] for name, a, b in features]
+        entry["features"] = [[name, _cell(values[a]), _cell(values[b])] for name, a, b in both]
         entry["columns"] = [[printable(c), _cell(values[c])] for c in others if _cell(values[c]) != "–"]
         entry["explanation"] = next((read.shortened(values[c]) for c in explained if values[c]), "")
         out[row] = entry
@@ -171,7 +171,7 @@ def pair_texts(found, *, known: bool = True) -> dict[str, Any]:
     return entry | {f"{side}_html": read.rendered(text) for side, text in (("a", a), ("b", b)) if text}
 
 
-def _features(pairs):
+def features(pairs: pd.DataFrame) -> list[tuple[str, str, str]]:
     """Return the columns that hold the same of both outputs: name, the model's, the reference's."""
     ends = [c.removesuffix("_model") for c in pairs.columns if str(c).endswith("_model")]
     return [
@@ -187,3 +187,10 @@ def _cell(value):
     if isinstance(value, float | np.floating):
         return f"{value:,.4g}"
     return printable(value)[:LONGEST_VALUE]
+
+
+def verdict(outcome: float) -> str:
+    """Return an outcome in words, A being the model."""
+    if pd.isna(outcome):
+        return "no verdict"
+    return "a draw" if outcome == 0.5 else "A is better" if outcome > 0.5 else "B is better"
