@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
 from alpaca_analysis.foundations import ties
@@ -46,6 +47,7 @@ def collect(results: dict[str, pd.DataFrame], settings: dict) -> pd.DataFrame:
         ("health", _references),
         ("health", _missing),
         ("win_rates", _win_rates),
+        ("win_rates", _no_win),
         ("length_preference", _length_preference),
         ("length_control", _length_control),
         ("first_position", _first_position),
@@ -118,6 +120,17 @@ def _draws(health: pd.DataFrame) -> Iterator[tuple]:
     for row in only.to_dict("records"):
         text = "every judgement is a draw: the reference against itself, or a judge that does not decide"
         yield "medium", "draws", row["model"], text, f"{row['n_draws']} draws"
+
+
+def _no_win(rates: pd.DataFrame) -> Iterator[tuple]:
+    few = np.maximum(5, 0.1 * rates["n_total"])
+    none = (rates["n_wins"] == 0) & (rates[["n_draws", "n_losses"]].min(axis=1) >= few)
+    for row in rates[none].to_dict("records"):
+        text = (
+            "draws and losses, and not one win: was 0 the reference and 1 the model? Then "
+            'read the file with values={"reference": 0, "model": 1}'
+        )
+        yield "high", "verdicts", row["model"], text, f"{row['n_draws']} draws, {row['n_losses']} losses"
 
 
 def _references(health: pd.DataFrame) -> Iterator[tuple]:

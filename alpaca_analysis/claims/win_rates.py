@@ -238,7 +238,8 @@ def check_claims(
 def _rates(claims, table, method, confidence_level, n_resamples, rng):
     table = table.assign(reference=_reference(table))
     own = table["model"].astype(object) == table["reference"].astype(object)
-    asked = table[table["model"].isin(claims["model"]) & ~own]
+    concerned = table["model"].isin(claims["model"]) | table["reference"].isin(claims["model"])
+    asked = table[concerned & ~own]
     if asked.empty:
         return pd.DataFrame(columns=["model", "reference"])
     weighted = asked["outcome"].notna() & ~asked["outcome"].isin(ties.VERDICTS)

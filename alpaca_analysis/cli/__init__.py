@@ -6,6 +6,7 @@ did not answer, 2 where the command is. Results go to standard output, everythin
 
 from __future__ import annotations
 
+import inspect
 import sys
 import warnings
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from typing import Annotated
 import typer
 
 from alpaca_analysis.cli import audits, data, length, making, statistics
-from alpaca_analysis.cli.options import note, write_text
+from alpaca_analysis.cli.options import note, reading, write_text
 from alpaca_analysis.foundations.version import __version__
 
 __all__ = ["app", "main"]
@@ -27,6 +28,9 @@ app = typer.Typer(
     add_completion=False,
 )
 for part in (statistics, length, audits, making):
+    for verb in part.app.registered_commands:
+        if "sources" in inspect.signature(verb.callback).parameters:
+            verb.callback = reading(verb.callback)
     app.add_typer(part.app)
 app.add_typer(data.app, name="data")
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
 import tempfile
+from collections.abc import Callable
+from contextvars import ContextVar
 from enum import StrEnum
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +35,15 @@ Sources = Annotated[
     ),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to print the result.")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=COLUMN", help="What the files call a column, as model=left; repeatable."),
+]
+Verdicts = Annotated[
+    list[str] | None,
+    typer.Option(metavar="MEANING=VALUE", help="What a verdict means, as model=1, draw=tie; repeatable."),
+]
+PAIRS = {"column": Columns, "value": Verdicts}
 By = Annotated[list[str] | None, typer.Option(help="Column that makes a group; repeat for several.")]
 Interval = Annotated[options.Interval, typer.Option(help="Interval.")]
 WinRateInterval = Annotated[options.WinRateInterval, typer.Option(help="Interval.")]
@@ -41,6 +54,45 @@ Power = Annotated[float, typer.Option(help="Probability of finding the differenc
 Alpha = Annotated[float, typer.Option(help="Level of the two-sided test.")]
 
 
+_COLUMNS: ContextVar[dict | None] = ContextVar(
+    "what the command line says of columns and verdicts", default=None
+)
+
+
+def reading(verb: Callable) -> Callable:
+    """Give a verb that reads judgements ``--column`` and ``--value``, which `read` obeys."""
+
+    @wraps(verb)
+    def run(*args, column: Columns = None, value: Verdicts = None, **options):
+        columns, values = _pairs("--column", column), _pairs("--value", value)
+        said = {
+            "columns": {name: theirs[-1] for name, theirs in columns.items()} or None,
+            "values": values or None,
+        }
+        token = _COLUMNS.set(said)
+        try:
+            return verb(*args, **options)
+        finally:
+            _COLUMNS.reset(token)
+
+    signature = inspect.signature(verb, eval_str=True)
+    own = [p for name, p in inspect.signature(run, follow_wrapped=False).parameters.items() if name in PAIRS]
+    own = [p.replace(annotation=PAIRS[p.name]) for p in own]
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *own])  # type: ignore
+    run.__annotations__ = {name: p.annotation for name, p in run.__signature__.parameters.items()}  # type: ignore
+    return run
+
+
+def _pairs(option: str, given: list[str] | None) -> dict[str, list[str]]:
+    pairs: dict[str, list[str]] = {}
+    for pair in given or ():
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"{option}: found {pair!r}, expected NAME=VALUE")
+        pairs.setdefault(name, []).append(value)
+    return pairs
+
+
 def read(sources: list[str]):
     """Read annotation files, standard input, or a data set of the catalogue by its name."""
     from alpaca_analysis import load, read_annotations
@@ -49,7 +101,7 @@ def read(sources: list[str]):
         return read_piped(sys.stdin.buffer.read())
     if len(sources) == 1 and is_bundled(sources[0]):
         return load(sources[0])
-    return read_annotations(sources if len(sources) > 1 else sources[0])
+    return read_annotations(sources if len(sources) > 1 else sources[0], **(_COLUMNS.get() or {}))
 
 
 def is_bundled(source: str) -> bool:
@@ -68,7 +120,7 @@ def read_piped(data: bytes):
         path = Path(folder) / ("standard input" + (".json" if other else ".csv"))
         path.write_bytes(data)
         try:
-            return read_annotations(path)
+            return read_annotations(path, **(_COLUMNS.get() or {}))
         except ValueError as error:
             raise ValueError(str(error).replace(str(path), "standard input")) from None
 

@@ -16,6 +16,7 @@ import os
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -213,7 +214,7 @@ def _load_rows(name, entry, download):
         raise DataUnavailableError(f"The rows of {name!r} are not at hand. {error}{bundled}") from error
     if name == "alpaca_eval_outputs":
         return read_outputs(paths)
-    format = name if name in ("pandalm", "llmbar") else "alpaca_eval"
+    format: Any = name if name in ("pandalm", "llmbar") else "alpaca_eval"
     return read_annotations(paths, format=format)
 
 

@@ -21,7 +21,10 @@ Optional columns pass through: ``position`` (1 if the model's output was shown f
 from __future__ import annotations
 
 import hashlib
+import math
+import unicodedata
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,6 +38,7 @@ COLUMNS = ("instruction_id", *NAMES, "outcome", "length_model", "length_referenc
 KEY = ("instruction_id", "model", "reference", "annotator", "position", "repeat")
 
 
+NO_ID = "(no id) "  # begins the ids of rows without an instruction among others: units of their own
 _NO_NUMBERS = (bool, np.bool_, str, bytes)  # though pandas would make numbers of them
 
 
@@ -144,13 +148,36 @@ def refuse(
 
 def _ids(table: pd.DataFrame, source: str) -> pd.api.extensions.ExtensionArray:
     if "instruction_id" in table:
-        return table["instruction_id"].astype("string").array
+        return _texts_of_ids(table["instruction_id"])
     if "instruction" not in table:
         return pd.array([pd.NA] * len(table), dtype="string")
     prompts = table["instruction"]
     strange = prompts.map(lambda text: not isinstance(text, str))
     refuse(strange, "text", prompts, column="instruction", source=source)
     return pd.array(prompts.map(instruction_id), dtype="string")
+
+
+def _texts_of_ids(values: pd.Series) -> pd.api.extensions.ExtensionArray:
+    """Return ids as texts: 81, 81.0 and "81" are one; None, NaN and blanks are missing."""
+    if pd.api.types.is_float_dtype(values) or values.dtype == object:
+        return values.map(id_text).astype("string").array
+    texts = values.astype("string")
+    return texts.mask(texts.str.strip() == "").array
+
+
+def id_text(value: Any) -> str | None:
+    """Return an id as text, None where it is missing or blank.
+
+    Examples
+    --------
+    >>> id_text(81.0), id_text("81"), id_text(" "), id_text(float("nan"))
+    ('81', '81', None, None)
+    """
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, (float, np.floating)) and value.is_integer():
+        return str(int(value))
+    return str(value) if str(value).strip() else None
 
 
 def _category(table: pd.DataFrame, column: str, source: str) -> pd.Categorical:
@@ -168,7 +195,15 @@ def _category(table: pd.DataFrame, column: str, source: str) -> pd.Categorical:
     if column != "model":  # the others may be unknown
         strange &= values.notna()
     refuse(strange, "a name (text)", values, column=column, source=source)
-    return none if values.isna().all() else pd.Categorical(values)
+    return none if values.isna().all() else pd.Categorical(one_form(values))
+
+
+def one_form(names: pd.Series) -> pd.Series:
+    """Return names in one Unicode form (NFC): what looks the same is the same."""
+    distinct = pd.Series(names.unique()).dropna()
+    other = {name: unicodedata.normalize("NFC", name) for name in distinct if not name.isascii()}
+    other = {name: form for name, form in other.items() if name != form}
+    return names.astype(object).replace(other) if other else names
 
 
 def _outcomes(values: pd.Series, source: str) -> np.ndarray:
@@ -201,6 +236,8 @@ def _lengths(table: pd.DataFrame, column: str, source: str) -> np.ndarray:
         return np.array([len(t) if isinstance(t, str) else np.nan for t in written])
     numbers = to_numeric(table[column]).astype(float)
     bad = (numbers < 0) | np.isinf(numbers) | (numbers.isna() & table[column].notna())
+    if table[column].dtype.kind not in "fiu":
+        bad |= table[column].map(lambda v: isinstance(v, (bool, np.bool_)))
     refuse(bad, "a number of characters >= 0, or NaN", table[column], column=column, source=source)
     return numbers.to_numpy()
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
+from alpaca_analysis.table.sides import names_on_both_sides
 
 
 def all_identified(ids: pd.Series, groups: pd.DataFrame | None = None) -> bool:
@@ -119,6 +120,8 @@ expected one reference; select one
             advice = (
                 f" in each group of {by}; select one, or add {column!r} to `by`" if by else "; select one"
             )
+            if column == "reference" and "model" in table and names_on_both_sides(table):
+                advice += "; bradley_terry rates models that stand on both sides"
             found = Verbatim(f"{len(names)}{group}: {_cut(listed)}")
             raise AnnotationError(f"one {column}{advice}", column=column, found=found)
 

@@ -14,8 +14,9 @@ from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.inference import coverage_notes, intervals, ratios, resampling
 from alpaca_analysis.inference.blocks import blocks_of
 from alpaca_analysis.inference.results import Reason, best_first, finish, unit_of
-from alpaca_analysis.table.checks import check
+from alpaca_analysis.table.checks import NO_ID, check
 from alpaca_analysis.table.groups import refuse_mixed
+from alpaca_analysis.table.sides import from_every_side
 
 
 def win_rate(
@@ -92,7 +93,7 @@ def win_rate(
     options.check_options(confidence_level, n_resamples)
     options.one_of("method", method, options.WinRateInterval)
     by = options.groups(by, _COLUMNS)
-    table = check(table, require=by + ([stratify] if stratify else []))
+    table = from_every_side(check(table, require=by + ([stratify] if stratify else [])), by)
     refuse_mixed(table, by)
     if discrete:
         table["outcome"] = (np.sign(table["outcome"] - 0.5) + 1) / 2
@@ -104,8 +105,10 @@ def win_rate(
         parts.append(_estimate(block, method, confidence_level, n_resamples, stream))
         exact &= resampling.laws_of(block.units) is not None
     columns = {name: np.concatenate([part[name] for part in parts]) for name in _COLUMNS if name != "reason"}
+    frame = best_first(pd.concat(groups, ignore_index=True).assign(**columns), "win_rate", by)
+    frame["note"] = list(zip(frame["note"], _unnamed(table, by, frame), strict=True))
     return finish(
-        best_first(pd.concat(groups, ignore_index=True).assign(**columns), "win_rate", by),
+        frame,
         estimate="win_rate",
         method="mean outcome",
         interval=method,
@@ -132,6 +135,19 @@ _COLUMNS = (
     "reason",
     "note",
 )
+
+
+def _unnamed(table, by, frame):
+    """Return a note for every group with rows that name no instruction, each of them a unit of its own."""
+    unnamed = table["instruction_id"].str.startswith(NO_ID).fillna(False).to_numpy(dtype=bool)
+    if not unnamed.any():
+        return [""] * len(frame)
+    counts = table[unnamed].groupby(by, observed=True, dropna=False).size()
+    numbers = counts.reindex(
+        pd.MultiIndex.from_frame(frame[by]) if len(by) > 1 else frame[by[0]], fill_value=0
+    )
+    text = "{} row{} without an id, each a unit of its own"
+    return [Reason("no_id", text.format(n, "s" if n > 1 else "")) if n else "" for n in numbers]
 
 
 def _stream(block, rng, generator):
@@ -238,7 +254,7 @@ def win_rate_bounds(table: pd.DataFrame, *, by: str | Sequence[str] = "model") -
     0  xwin    0.9557  0.9509  0.9559      801          4
     """
     by = options.groups(by, ("win_rate", "low", "high", "n_total", "n_missing", "reason", "note"))
-    table = check(table, require=by)
+    table = from_every_side(check(table, require=by), by)
     refuse_mixed(table, by)
     judged = table["outcome"].notna()
     sums = table.assign(

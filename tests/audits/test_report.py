@@ -110,6 +110,12 @@ def test_a_judge_that_does_not_decide_is_named(fair):
     assert ("medium", "draws", "m") in found(fair.assign(outcome=0.5))
 
 
+def test_draws_and_losses_without_a_win_are_doubted(fair):
+    table = fair.assign(outcome=np.where(np.arange(len(fair)) % 4 == 0, 0.5, 0.0))
+    assert ("high", "verdicts", "m") in found(table)
+    assert ("high", "verdicts", "m") not in found(fair)
+
+
 @pytest.mark.slow
 def test_outputs_that_are_no_text_are_counted(fair):
     fair["length_model"] = fair["length_model"].astype(float)

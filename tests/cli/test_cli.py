@@ -334,6 +334,21 @@ def test_a_reader_who_leaves_is_no_error():
     assert err == ""
 
 
+def test_any_table_is_read_by_what_the_options_say_of_it(tmp_path, capsys):
+    file = tmp_path / "mine.csv"
+    file.write_text("a,b,label\nx,z,win\nx,z,lose\nx,z,same\nx,z,win\n")
+    columns = ["--column", "model=a", "--column", "reference=b", "--column", "outcome=label"]
+    values = ["--value", "model=win", "--value", "reference=lose", "--value", "draw=same"]
+    code, out, _ = run(capsys, ["win-rate", str(file), *columns, *values, "-f", "json", "--method", "t"])
+    assert code == 0
+    assert json.loads(out)[0]["win_rate"] == 0.625
+    code, _, err = run(capsys, ["win-rate", str(file), "--column", "model"])
+    assert code == 1
+    assert "--column: found 'model', expected NAME=VALUE" in err
+    code, _, err = run(capsys, ["win-rate", str(file)])  # what one call said is not remembered
+    assert "found the columns a, b, label" in err
+
+
 @pytest.mark.slow
 def test_an_audit_without_a_page_loads_no_drawing_or_modelling_library(files):
     code = (

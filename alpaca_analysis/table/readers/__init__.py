@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import pandas as pd
 
-from alpaca_analysis.foundations.errors import AnnotationError
+from alpaca_analysis.foundations import options
+from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
 from alpaca_analysis.table.checks import check, columns_once
 from alpaca_analysis.table.groups import require_judged
-from alpaca_analysis.table.readers import alpaca_eval, arena, llmbar, pandalm
+from alpaca_analysis.table.readers import alpaca_eval, arena, llmbar, mapped, pandalm
 from alpaca_analysis.table.readers.files import Columns
 from alpaca_analysis.table.readers.hub import read_sources
-from alpaca_analysis.table.readers.rows import Provenance, frame, join
+from alpaca_analysis.table.readers.rows import Provenance, frame, join, verdict_codes
 
-FORMATS = ("auto", "alpaca_eval", "arena", "pandalm", "llmbar", "table")
+Format = Literal["auto", "alpaca_eval", "arena", "pandalm", "llmbar", "table"]
 
 
 def read_annotations(
-    source: Any, *, format: str = "auto", texts: bool = False, split: str | None = None
+    source: Any,
+    *,
+    format: Format = "auto",
+    columns: Mapping[str, str] | None = None,
+    values: Mapping[str, Any] | None = None,
+    texts: bool = False,
+    split: str | None = None,
 ) -> pd.DataFrame:
     """Read judgements into the table.
 
@@ -40,7 +48,8 @@ def read_annotations(
         - "alpaca_eval": ``instruction, output_1, output_2, generator_1, generator_2, preference``.
           Under ``results/<model>/<annotator>/`` the folder names win over what the file says;
           ``.attrs["disagreements"]`` lists where they differ.
-        - "arena": ``model_a, model_b, winner``, optionally judge, turn and conversations.
+        - "arena": ``model_a, model_b, winner`` (also ``left, right``; a winner is a side, a name or a draw,
+          or one-hot), optionally judge, turn and conversations.
         - "pandalm": the test set with three human columns, and judges' files joined by ``idx``.
         - "llmbar": gold labels, and judges' verdicts in both orders; LLMEval^2's pairs too.
         - "table": the table itself, one row a judgement: ``model`` and ``outcome`` (1 the model is
@@ -48,6 +57,14 @@ def read_annotations(
           known of ``instruction_id`` (or the text ``instruction``), ``dataset``, ``reference``,
           ``annotator``, ``length_model`` and ``length_reference`` (or the texts ``output_model`` and
           ``output_reference``), ``n``, ``position`` and ``repeat``.
+    columns : mapping of str to str, optional
+        For a table of another format: the table's names to those of the file, such as
+        ``{"model": "left", "reference": "right", "outcome": "label"}``. ``model`` and ``outcome`` at least;
+        a ``model``, ``reference``, ``annotator`` or ``dataset`` that is no column of the file is the name for
+        all rows.
+    values : mapping, optional
+        What verdicts mean, such as ``{"model": 1, "reference": 0, "draw": 0.5}``; each meaning has one
+        verdict or a list of them. For ``columns`` and for the formats "alpaca_eval" and "arena".
     texts : bool
         Keep the columns ``instruction``, ``output_model`` and ``output_reference``.
     split : str, optional
@@ -56,7 +73,7 @@ def read_annotations(
     Returns
     -------
     DataFrame
-        The table: one row a judgement, lengths in characters. ``.attrs["counts"]`` says how many
+        The table: one row per judgement, lengths in characters. ``.attrs["counts"]`` says how many
         files and rows were read, how many judgements are missing and how many outputs are not text;
         ``.attrs["files"]`` has a hash of each file.
 
@@ -81,13 +98,16 @@ def read_annotations(
     0  mine       ref      1.0           6.0
     1  mine       ref      0.5           7.0
     """
-    if format not in FORMATS:
-        raise ValueError(f"format: found {format!r}, expected one of {', '.join(FORMATS)}")
+    options.one_of("format", format, Format)
+    if columns is not None:
+        mapped.check_columns(columns)
+    if values is not None:
+        verdict_codes(values)
     if isinstance(source, pd.DataFrame):
-        if format == "table" or (format == "auto" and _is_table(source)):
+        if columns is None and (format == "table" or (format == "auto" and _is_table(source))):
             return _checked(source, "DataFrame")
-        return _read([_from_frame(source)], format, texts)
-    return _read(read_sources(source, split=split), format, texts)
+        return _read([_from_frame(source)], format, texts, columns, values)
+    return _read(read_sources(source, split=split), format, texts, columns, values)
 
 
 def _is_table(names: Any) -> bool:
@@ -106,18 +126,28 @@ def _checked(frame: pd.DataFrame, source: Any) -> pd.DataFrame:
     return table
 
 
-def _read(sources: Any, format: str, texts: bool) -> list:
+def _read(
+    sources: Any, format: str, texts: bool, mapping: Mapping[str, str] | None, values: Mapping | None
+) -> pd.DataFrame:
     rows, pandalm_parts, tables, licences = [], [], [], set()
     for columns in sources:  # one file's records are held at a time
         licences.add(columns.licence)
-        kind = recognise(columns) if format == "auto" else format
-        if kind == "table":
+        kind = "mapped" if mapping else recognise(columns) if format == "auto" else format
+        if values is not None and kind not in ("mapped", "alpaca_eval", "arena"):
+            raise ValueError(
+                f"values: {columns.source} has the format {kind!r}, whose verdicts have one meaning"
+            )
+        if kind == "mapped":
+            rows.append(mapped.to_rows(columns, mapping or {}, texts=texts, values=values))
+        elif kind == "table":
             tables.append(_table(columns))
         elif kind == "pandalm":
             pandalm_parts.append(columns)
+        elif kind == "llmbar":
+            rows.append(llmbar.to_rows(columns, texts=texts))
         else:
-            reader = {"alpaca_eval": alpaca_eval, "arena": arena, "llmbar": llmbar}[kind]
-            rows.append(reader.to_rows(columns, texts=texts))
+            reader = {"alpaca_eval": alpaca_eval, "arena": arena}[kind]
+            rows.append(reader.to_rows(columns, texts=texts, values=values))
         del columns  # before the next file is parsed: the same memory serves again
     if pandalm_parts:
         rows += pandalm.to_rows(pandalm_parts, texts=texts)
@@ -169,7 +199,7 @@ def recognise(columns: Columns) -> str:
     """
     if _is_table(columns):
         return "table"
-    if {"model_a", "model_b", "winner"} <= columns.names.keys():
+    if arena.is_arena(columns):
         return "arena"
     if pandalm.is_testset(columns) or pandalm.verdict_column(columns):
         return "pandalm"
@@ -179,11 +209,14 @@ def recognise(columns: Columns) -> str:
         return "alpaca_eval"
     expected = (
         "judgements: 'preference' (AlpacaEval), 'winner' (arena), 'response1' or '*_result' with 'idx' "
-        "(PandaLM), 'label' (LLMBar) or 'outcome' (the table)"
+        "(PandaLM), 'label' (LLMBar) or 'outcome' (the table); any other table is read by "
+        'columns={"model": ..., "reference": ..., "outcome": ...} and '
+        'values={"model": ..., "reference": ..., "draw": ...}'
     )
     if {"instruction", "output"} <= columns.names.keys():
         expected += "; outputs without judgements are read by read_outputs"
-    raise AnnotationError(expected, source=columns.source, found=list(columns.names))
+    found = Verbatim("the columns " + ", ".join(columns.names))
+    raise AnnotationError(expected, source=columns.source, found=found)
 
 
 def read_outputs(source: Any, *, texts: bool = False, split: str | None = None) -> pd.DataFrame:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from alpaca_analysis.foundations.errors import AnnotationError
+from alpaca_analysis.foundations.errors import AnnotationError, warn
 from alpaca_analysis.foundations.files import folder_name
 from alpaca_analysis.table.readers.files import Columns
 from alpaca_analysis.table.readers.rows import (
@@ -26,6 +27,8 @@ from alpaca_analysis.table.readers.rows import (
     names,
     numbers,
     require_outcome,
+    verdict_codes,
+    with_input,
 )
 
 VERDICTS = (0.0, 1.0, 1.5, 2.0)
@@ -48,11 +51,13 @@ def folder_names(path: Path | None) -> dict[str, str]:
     return {}
 
 
-def to_rows(columns: Columns, *, texts: bool = False) -> Rows:
+def to_rows(columns: Columns, *, texts: bool = False, values: Mapping | None = None) -> Rows:
     """Make rows of one annotation file.
 
-    Under ``results/<model>/<annotator>/`` the folder names win; what the file says is kept in
-    ``model_in_file`` and ``annotator_in_file`` where it differs. Files without any names, as
+    Under ``results/<model>/<annotator>/`` the folder names win where at least one of them is what the file
+    says, or the file says nothing; what the file says is kept in ``model_in_file`` and
+    ``annotator_in_file`` where it differs. Where neither is (``results/<date>/<seed>/``), the file's own
+    names are taken, and a warning says so. An ``input`` belongs to the prompt. Files without any names, as
     AlpacaEval's human annotations, get them from the outputs' texts, so that equal pairs meet.
 
     Parameters
@@ -63,8 +68,10 @@ def to_rows(columns: Columns, *, texts: bool = False) -> Rows:
         ``position`` and ``repeat``.
     texts : bool
         Keep instruction and outputs.
+    values : mapping, optional
+        What preferences mean, where they are not AlpacaEval's.
     """
-    prompts = columns.texts("instruction")
+    prompts = _prompts(columns)
     output_1, output_2 = columns.require("output_1"), columns.require("output_2")
     said = _said(columns, output_1, output_2)
     named, extra, disagreements = _apply_folder(said, columns)
@@ -79,14 +86,14 @@ def to_rows(columns: Columns, *, texts: bool = False) -> Rows:
             {1: 1.0, 2: 2.0, "1": 1.0, "2": 2.0},
             "1 (the model's output was shown first), 2 or null",
         )
-        values = columns.get("position") or []
-        extra["position"] = codes(values, places, columns=columns, column="position", expected=expected)
+        shown = columns.get("position") or []
+        extra["position"] = codes(shown, places, columns=columns, column="position", expected=expected)
     return require_outcome(
         Rows(
             source=columns.source,
             ids=list(map(instruction_id, prompts)),
             names=named,
-            outcome=outcomes(columns.require("preference"), columns.source),
+            outcome=_outcomes(columns, values),
             length_model=lengths(output_2),
             length_reference=lengths(output_1),
             extra=extra,
@@ -113,6 +120,14 @@ def _said(columns: Any, output_1: list, output_2: list) -> dict:
     return {"dataset": dataset, "model": model, "reference": reference, "annotator": annotator}
 
 
+def _prompts(columns: Any) -> list[str]:
+    prompts = columns.texts("instruction")
+    if "input" not in columns:
+        return prompts
+    inputs = [value if isinstance(value, str) else "" for value in columns.get("input")]
+    return [with_input(prompt, more) for prompt, more in zip(prompts, inputs, strict=True)]
+
+
 def _name_of_text(text: Any) -> str:
     return "output-" + hashlib.sha256(str(text).encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
@@ -131,8 +146,15 @@ def _one_reference(reference: Any, columns: Any) -> None:
 
 
 def _apply_folder(said: dict, columns: Any) -> tuple:
-    named, extra, found = dict(said), {}, []
-    for column, folder in folder_names(columns.path).items():
+    named = dict(said)
+    extra: dict[str, Any] = {}
+    found: list[dict] = []
+    folders = folder_names(columns.path)
+    if _is_elsewhere(folders, said):
+        path = "/".join(("results", *folders.values()))
+        warn(f"{columns.source}: neither name in {path} is what the file says; the file's names are taken")
+        return named, extra, found
+    for column, folder in folders.items():
         inside = said[column]
         if isinstance(inside, str) and folder_name(inside) == folder:
             continue  # the same name, as a folder can be called
@@ -143,6 +165,46 @@ def _apply_folder(said: dict, columns: Any) -> tuple:
             place = {"file": columns.source, "column": column, "folder": folder}
             found.append({**place, "in_file": ", ".join(other)})
     return named, extra, found
+
+
+def _outcomes(columns: Columns, values: Mapping | None) -> np.ndarray:
+    preferences = columns.require("preference")
+    if values is not None:
+        expected = f"one of the verdicts in values={dict(values)!r}, or null"
+        return codes(
+            preferences, verdict_codes(values), columns=columns, column="preference", expected=expected
+        )
+    found = outcomes(preferences, columns.source)
+    if looks_like_zero_one(found):
+        warn(
+            f"{columns.source}: preferences are 0 and 1 only, read as draws and losses; if 0 "
+            'is the reference and 1 the model, read with values={"reference": 0, "model": 1}'
+        )
+    return found
+
+
+def looks_like_zero_one(outcome: np.ndarray) -> bool:
+    """Tell whether outcomes are many draws and losses and no win: 0/1 labels, most probably.
+
+    Examples
+    --------
+    >>> looks_like_zero_one(np.array([0.5] * 5 + [0.0] * 15)), looks_like_zero_one(np.array([0.5, 0.0]))
+    (True, False)
+    """
+    known = outcome[~np.isnan(outcome)]
+    draws, losses = (known == 0.5).sum(), (known == 0).sum()
+    return bool(draws + losses == len(known) and min(draws, losses) >= max(5, 0.1 * len(known)))
+
+
+def _is_elsewhere(folders: dict, said: dict) -> bool:
+    """Tell whether both folders are named otherwise than the file says, as by date and seed."""
+    inside = {column: said[column] for column in folders}
+    kinds = {c: set(v) if isinstance(v, list) else {v} for c, v in inside.items()}
+    differs = [
+        None not in kinds[column] and not any(folder_name(name) == folder for name in kinds[column])
+        for column, folder in folders.items()
+    ]
+    return len(folders) == 2 and all(differs)
 
 
 def outcomes(preferences: list, source: str) -> np.ndarray:

@@ -1,63 +1,92 @@
-"""Arena battles: ``model_a``, ``model_b`` and ``winner``, as Chatbot Arena and MT-bench publish them."""
+"""Battles of two sides and a winner, as Chatbot Arena, MT-bench, evalica and many others write them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from alpaca_analysis.foundations.errors import AnnotationError
+from alpaca_analysis.table.checks import NO_ID, id_text
 from alpaca_analysis.table.readers.files import Columns
 from alpaca_analysis.table.readers.rows import (
     Rows,
     codes,
     frame,
+    further,
     instruction_id,
     lengths,
     names,
     numbers,
     require_outcome,
+    verdict_codes,
 )
 
+SIDES = (("model_a", "model_b"), ("left", "right"))
+ONE_HOT = ("winner_model_a", "winner_model_b")
+TIES = ("winner_tie", "winner_tie (bothbad)")
+JUDGES = ("annotator", "judge", "judge_model", "judge_name")
+PROMPTS = ("instruction", "prompt", "question")
+OUTPUTS = ("output", "response", "answer")
+BOTH_BAD = {"tie (bothbad)", "tie (both bad)", "both_bad", "bothbad", "both bad"}
 WINNERS = {
-    "model_a": 1.0,
-    "model_b": 0.0,
-    **dict.fromkeys(
-        ("tie", "tie (bothbad)", "tie (both bad)", "both_bad", "bothbad", "tie (inconsistent)"), 0.5
-    ),
+    **dict.fromkeys(("model_a", "a", "left"), 1.0),
+    **dict.fromkeys(("model_b", "b", "right"), 0.0),
+    **dict.fromkeys(("tie", "draw", "tie (inconsistent)", *BOTH_BAD), 0.5),
 }
 
 
-def to_rows(columns: Columns, *, texts: bool = False) -> Rows:
+def is_arena(names: Any) -> bool:
+    """Tell whether records with these fields are battles."""
+    said = "winner" in names or all(name in names for name in ONE_HOT)
+    return said and any(a in names and b in names for a, b in SIDES)
+
+
+def to_rows(columns: Columns, *, texts: bool = False, values: Mapping | None = None) -> Rows:
     """Make rows of battles: `model_a` becomes the model, `model_b` the reference.
 
     The prompt is what the user said up to the judged turn of ``conversation_a``, else the column
     ``instruction``, ``prompt`` or ``question``, else ``question_id`` stands for it. Lengths count
-    what the assistant wrote in ``conversation_*``, else ``output_*`` or ``response_*``. Battles that
-    the same annotator fought over the same prompt are numbered in ``repeat``.
+    what the assistant wrote in ``conversation_*``, else ``output_*``, ``response_*`` or ``answer_*``; at a
+    judged ``turn`` the answer of that turn alone. Conversations may be lists of messages, messages whose
+    content comes in parts, or either as JSON text. Battles that the same annotator fought over the same
+    prompt are numbered in ``repeat``. Without prompt and ``question_id`` a battle is a unit of its own.
+    Draws because both were bad are marked in ``both_bad``. Other columns of numbers, truth values and
+    short texts are kept.
 
     Parameters
     ----------
     columns : Columns
-        The fields ``model_a``, ``model_b``, ``winner``; optional ``judge`` (or ``annotator``),
-        ``turn``, ``dataset``, and those named above.
+        The fields ``model_a`` and ``model_b`` (or ``left`` and ``right``), and ``winner``: a side, the name
+        of a model, or a draw; or one-hot ``winner_model_a``, ``winner_model_b``, ``winner_tie``. Optional
+        ``judge`` (or ``annotator``), ``turn``, ``dataset``, and those named above.
     texts : bool
         Keep prompt and outputs.
+    values : mapping, optional
+        Verdicts by their meaning, as `read_annotations` takes them.
     """
-    expected = f"one of {', '.join(map(repr, WINNERS))}, or null"
-    coding = WINNERS | {"": np.nan}  # as CSV says null
-    outcome = codes(columns.require("winner"), coding, columns=columns, column="winner", expected=expected)
-    judge = next((c for c in ("annotator", "judge") if c in columns), "annotator")
-    turns = _turns(columns)
-    prompts, ids = _prompts(columns, turns)
-    sides = [_written(columns, side) for side in "ab"]
+    if not all(name in columns for name in ONE_HOT):
+        columns.require("winner")
+    ours, theirs = next((pair for pair in SIDES if pair[0] in columns and pair[1] in columns), SIDES[0])
+    judge = next((c for c in JUDGES if c in columns), "annotator")
     named = {
         "dataset": names(columns, "dataset"),
-        "model": names(columns, "model_a", required=True),
-        "reference": names(columns, "model_b", required=True),
+        "model": names(columns, ours, required=True),
+        "reference": names(columns, theirs, required=True),
         "annotator": names(columns, judge),
     }
-    extra: dict[str, Any] = {} if turns is None else {"turn": turns}
+    outcome, both_bad = _outcomes(columns, named, values)
+    turns = _turns(columns)
+    prompts, ids = _prompts(columns, turns)
+    sides = [_written(columns, side, turns) for side in "ab"]
+    extra: dict[str, Any] = further(
+        columns, {ours, theirs, judge, "winner", *ONE_HOT, *TIES, *PROMPTS, "question_id"}
+    )
+    if turns is not None:
+        extra["turn"] = turns
+    if both_bad.any():
+        extra["both_bad"] = both_bad
     repeat = _repeats(ids, named, columns.source)
     if repeat is not None:
         extra["repeat"] = repeat
@@ -77,32 +106,119 @@ def to_rows(columns: Columns, *, texts: bool = False) -> Rows:
     )
 
 
+def _outcomes(columns: Columns, named: dict, values: Mapping | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the outcomes, and which draws are of two bad answers."""
+    if "winner" not in columns:
+        return _one_hot(columns)
+    said = columns.require("winner")
+    if values is not None:
+        expected = f"one of the verdicts in values={dict(values)!r}, or null"
+        coding = verdict_codes(values)
+        return codes(said, coding, columns=columns, column="winner", expected=expected), np.zeros(
+            len(said), bool
+        )
+    known = {value: _verdict(value) for value in set(map(_hashable, said))}
+    out = np.array([known[_hashable(value)] for value in said], dtype=float)
+    bad = {value for value in known if isinstance(value, str) and value.strip().lower() in BOTH_BAD}
+    expected = f"one of {', '.join(map(repr, WINNERS))}, the name of a side, or null"
+    for row in np.flatnonzero(out < 0):
+        sides = [
+            side if isinstance(side, str) else side[row] for side in (named["model"], named["reference"])
+        ]
+        if said[row] not in sides or sides[0] == sides[1]:
+            raise AnnotationError(
+                expected, source=columns.source, row=int(row), column="winner", found=said[row]
+            )
+        out[row] = float(said[row] == sides[0])
+    return out, np.array([_hashable(value) in bad for value in said])
+
+
+def _hashable(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | None) else repr(type(value))
+
+
+def _verdict(value: Any) -> float:
+    """Return the outcome that a word stands for, NaN for none, -1 for anything else."""
+    if value is None or value != value:
+        return np.nan
+    word = value.strip().lower() if isinstance(value, str) else None
+    return np.nan if word == "" else WINNERS.get(word, -1.0) if word is not None else -1.0
+
+
+def _one_hot(columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+    names_of = [name for name in (*ONE_HOT, *TIES) if name in columns]
+    marks = np.array([numbers(columns, name) for name in names_of])
+    known = ~np.isnan(marks).all(axis=0)
+    wrong = known & ((np.nansum(marks, axis=0) != 1) | ~np.isin(marks, (0, 1)).all(axis=0))
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise AnnotationError(
+            f"a single 1 among {', '.join(names_of)}, and 0 in the others",
+            source=columns.source,
+            row=row,
+            column=names_of[0],
+            found=marks[:, row].tolist(),
+        )
+    weight = np.array([{ONE_HOT[0]: 1.0, ONE_HOT[1]: 0.0}.get(name, 0.5) for name in names_of])
+    bad = marks[names_of.index(TIES[1])] == 1 if TIES[1] in names_of else np.zeros(len(known), dtype=bool)
+    return np.where(known, weight @ np.nan_to_num(marks), np.nan), bad
+
+
 def _prompts(columns: Any, turns: list | None) -> tuple[list, list]:
     """Return the prompts' texts and their ids; where no text is known the question's id serves."""
     turns = turns or [None] * len(columns)
     if "conversation_a" in columns:
         said = columns.require("conversation_a")
-        prompts = ["\n\n".join(_said(c, "user", columns, i, "a")[: turns[i]]) for i, c in enumerate(said)]
+        asked = [_said(c, "user", columns, i, "conversation_a")[: turns[i]] for i, c in enumerate(said)]
+        prompts = ["\n\n".join(filter(None, texts)) for texts in asked]
         return prompts, [instruction_id(p) for p in prompts]
-    for name in ("instruction", "prompt", "question"):
+    for name in PROMPTS:
         if name in columns:
-            prompts = columns.texts(name)
+            prompts = [_joined(text) for text in columns.texts(name)]
             return prompts, [instruction_id(p) for p in prompts]
     if "question_id" not in columns:
         return [None] * len(columns), [None] * len(columns)
-    questions = columns.require("question_id")
-    ids = [f"{q}" if turn is None else f"{q}/{turn}" for q, turn in zip(questions, turns, strict=True)]
-    return [None] * len(columns), ids
+    ids = list(map(id_text, columns.get("question_id")))
+    if not any(ids):
+        return [None] * len(columns), [None] * len(columns)
+    named = [q if turn is None else f"{q}/{turn}" for q, turn in zip(ids, turns, strict=True)]
+    lost = [f"{NO_ID}{columns.source} {row}" for row in range(len(ids))]
+    return [None] * len(columns), [name if q else own for q, name, own in zip(ids, named, lost, strict=True)]
 
 
-def _written(columns: Any, side: Any) -> list:
-    if f"conversation_{side}" in columns:
-        conversations = columns.require(f"conversation_{side}")
-        return ["\n\n".join(_said(c, "assistant", columns, i, side)) for i, c in enumerate(conversations)]
-    for name in ("output", "response"):
+def _written(columns: Any, side: str, turns: list | None) -> list:
+    """Return what one side wrote: at a judged turn its answer there, else all its answers."""
+    field = f"conversation_{side}"
+    if field in columns:
+        said = [_said(c, "assistant", columns, i, field) for i, c in enumerate(columns.require(field))]
+        judged = turns or [None] * len(said)
+        return [
+            "\n\n".join(filter(None, texts)) if turn is None else next(iter(texts[turn - 1 : turn]), None)
+            for texts, turn in zip(said, judged, strict=True)
+        ]
+    for name in OUTPUTS:
         if f"{name}_{side}" in columns:
-            return columns.require(f"{name}_{side}")
+            return list(map(_joined, columns.require(f"{name}_{side}")))
     return [None] * len(columns)
+
+
+def _joined(text: Any) -> Any:
+    """Return a text; of a list of texts by turn, as such or as JSON, all of them."""
+    if isinstance(text, str) and text.startswith("[") and text.endswith("]"):
+        parsed = _parsed(text)
+        text = parsed if isinstance(parsed, list) and parsed else text
+    if isinstance(text, list) and all(isinstance(turn, str | None) for turn in text):
+        return "\n\n".join(filter(None, text))
+    return text
+
+
+def _parsed(text: str) -> Any:
+    import orjson
+
+    try:
+        return orjson.loads(text)
+    except (orjson.JSONDecodeError, UnicodeEncodeError):
+        return None
 
 
 def _turns(columns: Any) -> list | None:
@@ -119,20 +235,32 @@ def _turns(columns: Any) -> list | None:
     return [None if np.isnan(turn) else int(turn) for turn in turns]
 
 
-def _said(conversation: Any, role: str, columns: Any, row: int, side: Any) -> list:
+def _said(conversation: Any, role: str, columns: Any, row: int, field: str) -> list:
+    """Return what one role said, message by message."""
+    messages = _parsed(conversation) if isinstance(conversation, str) else conversation
     try:
-        said = [turn["content"] for turn in conversation if turn["role"] == role and turn["content"]]
+        said = [_content(message["content"]) for message in messages if message["role"] == role]
     except (TypeError, KeyError):
         said = [None]
-    if isinstance(conversation, (str, dict)) or not all(isinstance(text, str) for text in said):
+    if isinstance(messages, (str, dict)) or not all(isinstance(text, str) for text in said):
         raise AnnotationError(
             "a list of turns with 'role' and a text as 'content'",
             source=columns.source,
             row=row,
-            column=f"conversation_{side}",
+            column=field,
             found=conversation,
         )
     return said
+
+
+def _content(content: Any) -> Any:
+    """Return the text of a message, whose content may come in parts."""
+    if isinstance(content, list):
+        if not all(isinstance(part, dict) for part in content):
+            return content
+        parts = [part.get("text") or "" for part in content if part.get("type", "text") == "text"]
+        return "\n".join(parts) if all(isinstance(part, str) for part in parts) else content
+    return "" if content is None else content
 
 
 def _repeats(ids: Any, named: Any, source: str) -> np.ndarray | None:

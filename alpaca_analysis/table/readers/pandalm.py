@@ -13,7 +13,14 @@ import numpy as np
 
 from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
 from alpaca_analysis.table.readers.files import Columns, read_columns
-from alpaca_analysis.table.readers.rows import Rows, codes, instruction_id, lengths, require_outcome
+from alpaca_analysis.table.readers.rows import (
+    Rows,
+    codes,
+    instruction_id,
+    lengths,
+    require_outcome,
+    with_input,
+)
 
 HUMANS = ("annotator1", "annotator2", "annotator3")
 VERDICTS = {0: 0.5, 1: 1.0, 2: 0.0, "0": 0.5, "1": 1.0, "2": 0.0, "Tie": 0.5}
@@ -84,8 +91,7 @@ class _Pairs:
         self.idx = _idx(columns)
         self.responses = columns.require("response1"), columns.require("response2")
         self.ids = [
-            instruction_id(f"{a}\n\n{b}" if b else a)
-            for a, b in zip(self.instructions, self.inputs, strict=True)
+            instruction_id(with_input(a, b)) for a, b in zip(self.instructions, self.inputs, strict=True)
         ]
         self.names = [self._split(key, row) for row, key in enumerate(columns.texts("cmp_key"))]
         self.lengths = [lengths(side) for side in self.responses]

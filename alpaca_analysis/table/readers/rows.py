@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -12,8 +13,13 @@ import numpy as np
 import pandas as pd
 
 from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
-from alpaca_analysis.table.checks import KEY, NAMES
+from alpaca_analysis.table.checks import COLUMNS, KEY, NAMES
 from alpaca_analysis.table.checks import instruction_id as _instruction_id
+
+OUTCOMES = {"model": 1.0, "reference": 0.0, "draw": 0.5}
+SCALARS = {str, int, float, bool, type(None)}
+LONGEST_LABEL = 200  # characters; what is longer is a text, not a label
+RESERVED = {*COLUMNS, "turn", "repeat", "both_bad", "instruction", "output_model", "output_reference"}
 
 # The models of a benchmark are judged on the same prompts: each prompt is hashed once.
 instruction_id = lru_cache(maxsize=2**16)(_instruction_id)
@@ -67,7 +73,7 @@ def names(columns: Any, name: str, *, required: Any = False) -> str | list | Non
         return None
     values = columns.require(name) if required else columns.get(name)
     if type(values[0]) is str and values.count(values[0]) == len(values):
-        return values[0]
+        return unicodedata.normalize("NFC", values[0])
     kinds = set(map(type, values))
     if kinds != {str}:
         for row, value in enumerate(values):
@@ -76,8 +82,16 @@ def names(columns: Any, name: str, *, required: Any = False) -> str | list | Non
                     "a name (text)", source=columns.source, row=row, column=name, found=value
                 )
         values = [v if isinstance(v, str) else None for v in values]
-    distinct = set(values)
-    return next(iter(distinct)) if len(distinct) == 1 else values
+    form = {name: name and unicodedata.normalize("NFC", name) for name in set(values)}
+    distinct = set(form.values())
+    if len(distinct) == 1:
+        return next(iter(distinct))
+    return values if len(distinct) == len(form) and distinct == form.keys() else [form[v] for v in values]
+
+
+def with_input(instruction: str, more: str) -> str:
+    """Return the prompt that an instruction and its input make together."""
+    return f"{instruction}\n\n{more}" if more else instruction
 
 
 def _missing(value: Any) -> bool:
@@ -110,6 +124,67 @@ def codes(values: Sequence, coding: dict, *, columns: Any, column: str, expected
             raise AnnotationError(expected, source=columns.source, row=row, column=column, found=value)
         out[row] = coding[value]
     return out
+
+
+def verdict_codes(values: Mapping[str, Any]) -> dict[Any, float]:
+    """Return the outcome of each verdict of ``values={"model": ..., "reference": ..., "draw": ...}``.
+
+    Each meaning has one verdict or several; a number is also known as the text that a CSV file has.
+
+    Raises
+    ------
+    ValueError
+        Another meaning than these three, no verdict for one side, or one verdict with two meanings.
+
+    Examples
+    --------
+    >>> verdict_codes({"model": [1, "win"], "reference": 0})
+    {1: 1.0, '1': 1.0, 'win': 1.0, 0: 0.0, '0': 0.0}
+    """
+    if not isinstance(values, Mapping) or not {"model", "reference"} <= set(values) <= OUTCOMES.keys():
+        raise ValueError(
+            f"values: found {values!r}, expected verdicts for 'model', 'reference' and maybe 'draw'"
+        )
+    out: dict[Any, float] = {}
+    for meaning, verdicts in values.items():
+        for verdict in verdicts if isinstance(verdicts, list | tuple | set) else [verdicts]:
+            for form in dict.fromkeys((verdict, str(verdict))):
+                if out.setdefault(form, OUTCOMES[meaning]) != OUTCOMES[meaning]:
+                    raise ValueError(
+                        f"values: found {verdict!r} twice, expected one meaning for each verdict"
+                    )
+    return out
+
+
+def further(columns: Any, used: set[str]) -> dict[str, Sequence]:
+    """Return the other columns that hold one number, truth value or short text a row.
+
+    They make groups, such as a category or a language. Long texts, lists and records are left out, and so
+    are names that the table has of its own.
+    """
+    out = {}
+    for name in columns.names:
+        if (
+            name in used
+            or name in RESERVED
+            or name.startswith(("conversation_", "output_", "response_", "answer_"))
+        ):
+            continue
+        if is_nested(columns.arrow(name)):
+            continue
+        values = columns.get(name)
+        if set(map(type, values)) <= SCALARS and not any(
+            isinstance(value, str) and len(value) > LONGEST_LABEL for value in values
+        ):
+            out[name] = values
+    return out
+
+
+def is_nested(array: Any) -> bool:
+    """Tell whether an Arrow array holds lists or records, which need not be written out to see that."""
+    import pyarrow.types as kinds
+
+    return array is not None and kinds.is_nested(array.type)
 
 
 def numbers(columns: Any, name: str) -> np.ndarray:

@@ -208,8 +208,8 @@ def test_arena_without_texts():
 
 
 def test_arena_strange_winner_is_named():
-    frame = pd.DataFrame(BATTLES).assign(winner=["model_a", "x", "tie", None])
-    with pytest.raises(annotations.AnnotationError, match=r"row 1, column 'winner': found 'x'.*model_a"):
+    frame = pd.DataFrame(BATTLES).assign(winner=["model_a", "nobody", "tie", None])
+    with pytest.raises(annotations.AnnotationError, match=r"row 1, column 'winner': found 'nobody'.*model_a"):
         read_annotations(frame)
 
 
