@@ -57,6 +57,9 @@ from .length.preferences import prefer_first as prefer_first
 from .length.preferences import response_curve as response_curve
 from .biases.order import order_consistency as order_consistency
 from .biases.order import order_rules as order_rules
+from .biases.noise import judge_noise as judge_noise
+from .biases.noise import repeats_or_instructions as repeats_or_instructions
+from .biases.cycles import cycles as cycles
 from .length.regression import length_regression as length_regression
 from .length.beyond_people import bias_beyond_humans as bias_beyond_humans
 from .length.over_models import model_length_regression as model_length_regression

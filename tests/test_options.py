@@ -17,6 +17,7 @@ WRONG = {
     "allocation": CHOICES,
     "alpha": LEVELS,
     "baselines": ("neither", 3),
+    "between": ("ab", ["a"], ["a", "a"], 3),
     "by": COLUMNS,
     "columns": (
         {},
@@ -36,6 +37,7 @@ WRONG = {
     "epsilon": (-0.1, 1.5, 15, NAN, "0.15"),
     "feature": CHOICES,
     "format": CHOICES,
+    "instruction_cost": (-1, NAN, "1"),
     "interval": CHOICES,
     "kind": CHOICES,
     "level": CHOICES,
@@ -65,6 +67,7 @@ WRONG = {
     "scale": CHOICES,
     "scoring": CHOICES,
     "seed": (1.7, "1", None),
+    "repeats": ([], [0], [1.5], 2),
     "sizes": ([], [0], [1.5], 100),
     "sort": CHOICES,
     "standard_deviation": (-0.1, 3, NAN, "0.5"),
