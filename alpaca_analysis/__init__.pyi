@@ -37,6 +37,13 @@ from .people.reliability import agreement_ceiling as agreement_ceiling
 from .people.reliability import krippendorff_alpha as krippendorff_alpha
 from .people.alternative_annotator import alternative_test as alternative_test
 
+# What do several judges say together?
+from .biases.panels import panel as panel
+from .biases.panels import dawid_skene as dawid_skene
+from .biases.panels import DawidSkene as DawidSkene
+from .biases.panel_size import effective_judges as effective_judges
+from .biases.panel_size import panel_without_each as panel_without_each
+
 # What would people say?
 from .people.calibration import calibrated_win_rate as calibrated_win_rate
 from .people.calibration import label_budget as label_budget

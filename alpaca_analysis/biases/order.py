@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from alpaca_analysis.biases.sides import different, named_judges, require_ids, same_side, singly
+from alpaca_analysis.biases.sides import different, named_judges, one_side, require_ids, same_side, singly
 from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
 from alpaca_analysis.inference import intervals
@@ -227,20 +227,10 @@ def order_rules(
 
 
 def _rows(table, by, turn=True):
-    """Return one row per judgement, all seen from one side, with the verdict each leans to."""
+    """Return one row per judgement, all of a pair from one side, with the verdict that each leans to."""
     table = named_judges(check(table, require=[*sorted({*by} - {"annotator"}), "position"]))
     require_ids(table)
-    sided = same_side(table)
-    if not turn:  # the sides that the table has, where a pair has the same on all its rows
-        key = ["instruction_id", "annotator", "model", "reference"]
-        kept = sided.groupby(key, observed=True, dropna=False)["turned"].transform("all")
-        back = kept.to_numpy() & sided["turned"].to_numpy()
-        outcome = sided["outcome"].where(~back, 1 - sided["outcome"])
-        sides = {
-            c: sided[d].where(back, sided[c]) for c, d in (("model", "reference"), ("reference", "model"))
-        }
-        position = sided["position"].where(~back, 3 - sided["position"])
-        sided = sided.assign(**sides, outcome=outcome, position=position)
+    sided = same_side(table) if turn else one_side(table)
     rows = singly(sided.dropna(subset=["position"]))
     return rows.assign(verdict=(np.sign(rows["outcome"] - 0.5) + 1) / 2)
 

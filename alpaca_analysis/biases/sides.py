@@ -52,6 +52,36 @@ def same_side(table: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
+def one_side(table: pd.DataFrame) -> pd.DataFrame:
+    """Return judgements with all rows of a pair seen from one side: the table's, where it is the same on all.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Checked judgements.
+
+    Returns
+    -------
+    DataFrame
+        As of `same_side`, whose sides are taken where rows of a pair disagree on them.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"instruction_id": list("iij"), "model": list("bab"), "reference": list("aba"),
+    ...                       "outcome": [1.0, 1.0, 1.0]})
+    >>> one_side(table)[["model", "reference", "outcome"]].to_numpy().tolist()
+    [['a', 'b', 0.0], ['a', 'b', 1.0], ['b', 'a', 1.0]]
+    """
+    sided = same_side(table)
+    key = ["instruction_id", "model", "reference"]
+    turned = sided.groupby(key, observed=True, dropna=False)["turned"].transform("all").to_numpy()
+    back = turned & sided["turned"].to_numpy()
+    kept = {c: table[c].astype(object).where(table[c].notna(), "").where(back, sided[c]) for c in key[1:]}
+    pairs = [c for c in table if str(c).endswith(("_model", "_reference")) or c in ("position", "outcome")]
+    return sided.assign(**kept, **{c: table[c].where(back, sided[c]) for c in pairs})
+
+
 def positions(table: pd.DataFrame) -> pd.Series:
     """Return where the model's output was shown, 1 or 2, NaN where unknown; raise at anything else."""
     position = to_numeric(table["position"])

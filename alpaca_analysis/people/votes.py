@@ -114,7 +114,7 @@ def match(
     rows["low"] = rows["reference"].where(flipped, rows["model"])
     rows["high"] = rows["model"].where(flipped, rows["reference"])
     both = [c for c in ("idx", "repeat") if c in table and c in humans]
-    on = _comparison_columns(rows, both) if on is None else on
+    on = comparison_columns(rows, both) if on is None else on
     by_count = rows["instruction_id"].isna().all()
     if by_count and not on:
         raise AnnotationError(
@@ -145,8 +145,21 @@ def _check_verdicts(humans):
     refuse(strange, expected, humans["outcome"], column="outcome", source="humans")
 
 
-def _comparison_columns(rows, both):
-    """Return which of the columns `both` tell comparisons of the same pair apart (see `match`)."""
+def comparison_columns(rows: pd.DataFrame, both: Sequence[str]) -> list[str]:
+    """Return which of the columns `both` tell comparisons of the same pair apart (see `match`).
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Judgements with ``instruction_id``, ``low`` and ``high`` (the names of a pair), ``side`` ("humans" for
+        those among whom several share a comparison) and ``annotator``.
+    both : sequence of str
+        "idx" and "repeat", where there are.
+
+    Returns
+    -------
+    list of str
+    """
     found = ["idx"] if "idx" in both else []
     if "repeat" in both:
         pair = rows.groupby(["instruction_id", "low", "high", *found], dropna=False).ngroup()
