@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import warnings
 
 import pandas as pd
 from hypothesis import HealthCheck, settings
@@ -22,6 +23,36 @@ RECORD = {
     "preference": 2,
 }
 GOOD = json.dumps([RECORD, RECORD | {"instruction": "Hello?", "preference": 1.5}]).encode()
+MESSAGES = [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Hello!"}]
+FORMATS = {  # one record of every other format that one file holds
+    "arena": {
+        "model_a": "a",
+        "model_b": "b",
+        "winner": "tie",
+        "conversation_a": MESSAGES,
+        "turn": 1,
+        "judge": "j",
+    },
+    "one hot": {"model_a": "a", "model_b": "b", "winner_model_a": 1, "winner_model_b": 0, "winner_tie": 0},
+    "left and right": {"left": "a", "right": "b", "winner": "left", "question_id": 1},
+    "mt_bench": {
+        "model_1": "a",
+        "model_2": "b",
+        "g1_winner": "tie",
+        "g2_winner": "model_1",
+        "judge": ["j", "p"],
+    },
+    "arena_hard": {"model": "a", "baseline": "b", "uid": "u", "games": [{"score": "A>>B"}, {"score": "A=B"}]},
+    "helpsteer": {"response1": "x", "response2": "yy", "overall_preference": -2, "context": MESSAGES},
+    "chosen": {"prompt": "p", "chosen": MESSAGES, "rejected": "no", "score_chosen": 0.5},
+    "annotated_pairs": {
+        "id": "c",
+        "prompt": "p",
+        "response_a": {"text": "x", "model": "a"},
+        "response_b": "y",
+        "annotations": {"h": {"pref": "a"}, "p": {"pref": None}},
+    },
+}
 SUFFIXES = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".json.gz", ".csv.gz")
 QUICK = settings(
     max_examples=60,
@@ -43,6 +74,7 @@ SEEDS = [
     pd.DataFrame(json.loads(GOOD)).to_csv(index=False).encode(),
     gzip.compress(GOOD, mtime=0),
     parquet(json.loads(GOOD)),
+    *(json.dumps([record, record]).encode() for record in FORMATS.values()),
 ]
 
 
@@ -50,7 +82,9 @@ def read_or_refuse(path, data):
     """Return the table, or None where one AnnotationError names the file; anything else fails."""
     path.write_bytes(data)
     try:
-        table = aa.read_annotations(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # what a reader doubts and takes as it is
+            table = aa.read_annotations(path)
     except AnnotationError as error:
         assert path.name in str(error)  # noqa: PT017
         return None

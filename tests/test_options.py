@@ -18,6 +18,7 @@ WRONG = {
     "alpha": LEVELS,
     "baselines": ("neither", 3),
     "between": ("ab", ["a"], ["a", "a"], 3),
+    "annotators": CHOICES,
     "by": COLUMNS,
     "columns": (
         {},

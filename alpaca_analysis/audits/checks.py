@@ -14,6 +14,7 @@ CHECKS = (
     ("folder and file", "health", "Do the files say what their folders say?"),
     ("missing judgements", "health", "Is every pair judged?"),
     ("draws", "health", "Does the judge decide?"),
+    ("verdicts", "win_rates", "Were verdicts read as they were meant?"),
     ("win rate", "win_rates", "Do the win rates have intervals?"),
     ("length preference", "length_preference", "Does the judge prefer longer outputs?"),
     ("length control", "length_control", "Do the win rates hold at equal length?"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import pandas as pd
@@ -11,12 +11,40 @@ from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
 from alpaca_analysis.table.checks import check, columns_once
 from alpaca_analysis.table.groups import require_judged
-from alpaca_analysis.table.readers import alpaca_eval, arena, llmbar, mapped, pandalm
+from alpaca_analysis.table.readers import alpaca_eval, arena, games, llmbar, mapped, pandalm, preferences
 from alpaca_analysis.table.readers.files import Columns
 from alpaca_analysis.table.readers.hub import read_sources
-from alpaca_analysis.table.readers.rows import Provenance, frame, join, verdict_codes
+from alpaca_analysis.table.readers.rows import Provenance, Rows, frame, join, verdict_codes
 
-Format = Literal["auto", "alpaca_eval", "arena", "pandalm", "llmbar", "table"]
+Format = Literal[
+    "auto",
+    "alpaca_eval",
+    "arena",
+    "mt_bench",
+    "arena_hard",
+    "pandalm",
+    "llmbar",
+    "helpsteer",
+    "chosen",
+    "annotated_pairs",
+    "table",
+]
+SINGLE: dict[str, Callable[..., Rows]] = {  # formats whose files are read one by one
+    "mt_bench": lambda columns, texts: games.mt_bench(columns),
+    "arena_hard": lambda columns, texts: games.arena_hard(columns),
+    "llmbar": lambda columns, texts: llmbar.to_rows(columns, texts=texts),
+    "helpsteer": lambda columns, texts: preferences.helpsteer(columns, texts=texts),
+    "chosen": lambda columns, texts: preferences.chosen(columns, texts=texts),
+    "annotated_pairs": lambda columns, texts: preferences.annotated_pairs(columns, texts=texts),
+}
+RECOGNISED: dict[str, Callable[[Any], bool]] = {  # in the order in which they are tried
+    "arena": arena.is_arena,
+    "mt_bench": games.is_mt_bench,
+    "arena_hard": games.is_arena_hard,
+    "helpsteer": preferences.is_helpsteer,
+    "annotated_pairs": preferences.is_annotated_pairs,
+    "chosen": preferences.is_chosen,
+}
 
 
 def read_annotations(
@@ -25,6 +53,7 @@ def read_annotations(
     format: Format = "auto",
     columns: Mapping[str, str] | None = None,
     values: Mapping[str, Any] | None = None,
+    annotators: Literal["auto", "separate"] = "auto",
     texts: bool = False,
     split: str | None = None,
 ) -> pd.DataFrame:
@@ -42,7 +71,8 @@ def read_annotations(
         Of a hub name with a commit as its revision, what `datasets` has in its cache is read without a
         network; without one, a warning names the revision that was read.
         Of a folder, files called ``annotations.*`` are read, or all data files if there are none.
-    format : {"auto", "alpaca_eval", "arena", "pandalm", "llmbar", "table"}
+    format : {"auto", "alpaca_eval", "arena", "mt_bench", "arena_hard", "pandalm", "llmbar", "helpsteer", \
+"chosen", "annotated_pairs", "table"}
         What the records are; "auto" tells by their columns.
 
         - "alpaca_eval": ``instruction, output_1, output_2, generator_1, generator_2, preference``.
@@ -50,6 +80,10 @@ def read_annotations(
           ``.attrs["disagreements"]`` lists where they differ.
         - "arena": ``model_a, model_b, winner`` (also ``left, right``; a winner is a side, a name or a draw,
           or one-hot), optionally judge, turn and conversations.
+        - "mt_bench": MT-bench's ``gpt-4_pair.jsonl``, and "arena_hard": Arena-Hard's judgements; both hold
+          two games in each record, one for each order of presentation.
+        - "helpsteer": ``response1, response2, overall_preference``; "chosen": ``chosen, rejected``, texts or
+          messages; "annotated_pairs": several annotators on each pair.
         - "pandalm": the test set with three human columns, and judges' files joined by ``idx``.
         - "llmbar": gold labels, and judges' verdicts in both orders; LLMEval^2's pairs too.
         - "table": the table itself, one row a judgement: ``model`` and ``outcome`` (1 the model is
@@ -65,6 +99,9 @@ def read_annotations(
     values : mapping, optional
         What verdicts mean, such as ``{"model": 1, "reference": 0, "draw": 0.5}``; each meaning has one
         verdict or a list of them. For ``columns`` and for the formats "alpaca_eval" and "arena".
+    annotators : {"auto", "separate"}
+        What becomes of many voters in a file of battles: by default, where there are at least ten and the
+        median one votes at most twice, they are one annotator, "crowd", and ``voter`` keeps their names.
     texts : bool
         Keep the columns ``instruction``, ``output_model`` and ``output_reference``.
     split : str, optional
@@ -99,6 +136,13 @@ def read_annotations(
     1  mine       ref      0.5           7.0
     """
     options.one_of("format", format, Format)
+    options.one_of("annotators", annotators, ("auto", "separate"))
+    how: dict[str, Any] = {
+        "texts": texts,
+        "mapping": columns,
+        "values": values,
+        "separate": annotators == "separate",
+    }
     if columns is not None:
         mapped.check_columns(columns)
     if values is not None:
@@ -106,8 +150,8 @@ def read_annotations(
     if isinstance(source, pd.DataFrame):
         if columns is None and (format == "table" or (format == "auto" and _is_table(source))):
             return _checked(source, "DataFrame")
-        return _read([_from_frame(source)], format, texts, columns, values)
-    return _read(read_sources(source, split=split), format, texts, columns, values)
+        return _read([_from_frame(source)], format, **how)
+    return _read(read_sources(source, split=split), format, **how)
 
 
 def _is_table(names: Any) -> bool:
@@ -127,7 +171,13 @@ def _checked(frame: pd.DataFrame, source: Any) -> pd.DataFrame:
 
 
 def _read(
-    sources: Any, format: str, texts: bool, mapping: Mapping[str, str] | None, values: Mapping | None
+    sources: Any,
+    format: str,
+    *,
+    texts: bool,
+    mapping: Mapping[str, str] | None,
+    values: Mapping[str, Any] | None,
+    separate: bool,
 ) -> pd.DataFrame:
     rows, pandalm_parts, tables, licences = [], [], [], set()
     for columns in sources:  # one file's records are held at a time
@@ -143,11 +193,12 @@ def _read(
             tables.append(_table(columns))
         elif kind == "pandalm":
             pandalm_parts.append(columns)
-        elif kind == "llmbar":
-            rows.append(llmbar.to_rows(columns, texts=texts))
+        elif kind == "arena":
+            rows.append(arena.to_rows(columns, texts=texts, values=values, separate=separate))
+        elif kind in SINGLE:
+            rows.append(SINGLE[kind](columns, texts))
         else:
-            reader = {"alpaca_eval": alpaca_eval, "arena": arena}[kind]
-            rows.append(reader.to_rows(columns, texts=texts, values=values))
+            rows.append(alpaca_eval.to_rows(columns, texts=texts, values=values))
         del columns  # before the next file is parsed: the same memory serves again
     if pandalm_parts:
         rows += pandalm.to_rows(pandalm_parts, texts=texts)
@@ -199,8 +250,9 @@ def recognise(columns: Columns) -> str:
     """
     if _is_table(columns):
         return "table"
-    if arena.is_arena(columns):
-        return "arena"
+    for name, fits in RECOGNISED.items():
+        if fits(columns):
+            return name
     if pandalm.is_testset(columns) or pandalm.verdict_column(columns):
         return "pandalm"
     if {"input", "output_1", "output_2"} <= columns.names.keys() and "preference" not in columns:

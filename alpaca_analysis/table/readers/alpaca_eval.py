@@ -111,6 +111,8 @@ def _said(columns: Any, output_1: list, output_2: list) -> dict:
     if index is not None and "generator_1" not in columns and "generator_2" not in columns:
         model: str | list | None = list(map(_name_of_text, output_2))
         reference: str | list | None = list(map(_name_of_text, output_1))
+    elif "generator_1" not in columns and "generator_2" not in columns:
+        model, reference = "output_2", "output_1"
     else:
         model = names(columns, "generator_2", required=True)
         reference = names(columns, "generator_1", required=True)

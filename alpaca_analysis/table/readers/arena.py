@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from alpaca_analysis.foundations.errors import AnnotationError
+from alpaca_analysis.foundations.errors import AnnotationError, warn
 from alpaca_analysis.table.checks import NO_ID, id_text
 from alpaca_analysis.table.readers.files import Columns
 from alpaca_analysis.table.readers.rows import (
@@ -23,6 +25,7 @@ from alpaca_analysis.table.readers.rows import (
     verdict_codes,
 )
 
+CROWD, CROWD_SIZE = "crowd", 10
 SIDES = (("model_a", "model_b"), ("left", "right"))
 ONE_HOT = ("winner_model_a", "winner_model_b")
 TIES = ("winner_tie", "winner_tie (bothbad)")
@@ -43,7 +46,9 @@ def is_arena(names: Any) -> bool:
     return said and any(a in names and b in names for a, b in SIDES)
 
 
-def to_rows(columns: Columns, *, texts: bool = False, values: Mapping | None = None) -> Rows:
+def to_rows(
+    columns: Columns, *, texts: bool = False, values: Mapping | None = None, separate: bool = False
+) -> Rows:
     """Make rows of battles: `model_a` becomes the model, `model_b` the reference.
 
     The prompt is what the user said up to the judged turn of ``conversation_a``, else the column
@@ -65,6 +70,8 @@ def to_rows(columns: Columns, *, texts: bool = False, values: Mapping | None = N
         Keep prompt and outputs.
     values : mapping, optional
         Verdicts by their meaning, as `read_annotations` takes them.
+    separate : bool
+        Keep voters apart, of whom there are many with few votes each.
     """
     if not all(name in columns for name in ONE_HOT):
         columns.require("winner")
@@ -76,8 +83,15 @@ def to_rows(columns: Columns, *, texts: bool = False, values: Mapping | None = N
         "reference": names(columns, theirs, required=True),
         "annotator": names(columns, judge),
     }
+    voters = None if separate else _voters(named["annotator"])
+    if voters is not None:
+        named["annotator"] = CROWD
+        warn(
+            f"{columns.source}: {len(set(voters))} annotators, with a vote or two each, are read as one, "
+            f"{CROWD!r}; annotators='separate' keeps them apart"
+        )
     outcome, both_bad = _outcomes(columns, named, values)
-    turns = _turns(columns)
+    turns = judged_turns(columns)
     prompts, ids = _prompts(columns, turns)
     sides = [_written(columns, side, turns) for side in "ab"]
     extra: dict[str, Any] = further(
@@ -85,9 +99,11 @@ def to_rows(columns: Columns, *, texts: bool = False, values: Mapping | None = N
     )
     if turns is not None:
         extra["turn"] = turns
+    if voters is not None:
+        extra["voter"] = voters
     if both_bad.any():
         extra["both_bad"] = both_bad
-    repeat = _repeats(ids, named, columns.source)
+    repeat = repeats(ids, named, columns.source)
     if repeat is not None:
         extra["repeat"] = repeat
     if texts:
@@ -104,6 +120,15 @@ def to_rows(columns: Columns, *, texts: bool = False, values: Mapping | None = N
             sha256=columns.sha256,
         )
     )
+
+
+def _voters(annotators: Any) -> list | None:
+    """Return the annotators where they are a crowd: many, of whom the median one votes at most twice."""
+    if not isinstance(annotators, list):
+        return None
+    votes = Counter(name for name in annotators if name is not None)
+    is_crowd = len(votes) >= CROWD_SIZE and statistics.median(votes.values()) <= 2
+    return annotators if is_crowd else None
 
 
 def _outcomes(columns: Columns, named: dict, values: Mapping | None) -> tuple[np.ndarray, np.ndarray]:
@@ -169,28 +194,31 @@ def _prompts(columns: Any, turns: list | None) -> tuple[list, list]:
     turns = turns or [None] * len(columns)
     if "conversation_a" in columns:
         said = columns.require("conversation_a")
-        asked = [_said(c, "user", columns, i, "conversation_a")[: turns[i]] for i, c in enumerate(said)]
+        asked = [said_by(c, "user", columns, i, "conversation_a")[: turns[i]] for i, c in enumerate(said)]
         prompts = ["\n\n".join(filter(None, texts)) for texts in asked]
         return prompts, [instruction_id(p) for p in prompts]
     for name in PROMPTS:
         if name in columns:
             prompts = [_joined(text) for text in columns.texts(name)]
             return prompts, [instruction_id(p) for p in prompts]
-    if "question_id" not in columns:
-        return [None] * len(columns), [None] * len(columns)
-    ids = list(map(id_text, columns.get("question_id")))
+    return [None] * len(columns), question_ids(columns, "question_id", turns)
+
+
+def question_ids(columns: Any, field: str, turns: Sequence) -> list:
+    """Return ids by question and turn; None where no question is known, and one's own where some are not."""
+    ids = list(map(id_text, columns.get(field))) if field in columns else []
     if not any(ids):
-        return [None] * len(columns), [None] * len(columns)
+        return [None] * len(columns)
     named = [q if turn is None else f"{q}/{turn}" for q, turn in zip(ids, turns, strict=True)]
     lost = [f"{NO_ID}{columns.source} {row}" for row in range(len(ids))]
-    return [None] * len(columns), [name if q else own for q, name, own in zip(ids, named, lost, strict=True)]
+    return [name if q else own for q, name, own in zip(ids, named, lost, strict=True)]
 
 
 def _written(columns: Any, side: str, turns: list | None) -> list:
     """Return what one side wrote: at a judged turn its answer there, else all its answers."""
     field = f"conversation_{side}"
     if field in columns:
-        said = [_said(c, "assistant", columns, i, field) for i, c in enumerate(columns.require(field))]
+        said = [said_by(c, "assistant", columns, i, field) for i, c in enumerate(columns.require(field))]
         judged = turns or [None] * len(said)
         return [
             "\n\n".join(filter(None, texts)) if turn is None else next(iter(texts[turn - 1 : turn]), None)
@@ -205,14 +233,15 @@ def _written(columns: Any, side: str, turns: list | None) -> list:
 def _joined(text: Any) -> Any:
     """Return a text; of a list of texts by turn, as such or as JSON, all of them."""
     if isinstance(text, str) and text.startswith("[") and text.endswith("]"):
-        parsed = _parsed(text)
-        text = parsed if isinstance(parsed, list) and parsed else text
+        listed = parsed(text)
+        text = listed if isinstance(listed, list) and listed else text
     if isinstance(text, list) and all(isinstance(turn, str | None) for turn in text):
         return "\n\n".join(filter(None, text))
     return text
 
 
-def _parsed(text: str) -> Any:
+def parsed(text: str) -> Any:
+    """Return what a text of JSON holds, None where it is no JSON."""
     import orjson
 
     try:
@@ -221,7 +250,7 @@ def _parsed(text: str) -> Any:
         return None
 
 
-def _turns(columns: Any) -> list | None:
+def judged_turns(columns: Any) -> list | None:
     """Return the judged turn of each record, counted from 1, or None where it is not said."""
     if "turn" not in columns:
         return None
@@ -235,9 +264,9 @@ def _turns(columns: Any) -> list | None:
     return [None if np.isnan(turn) else int(turn) for turn in turns]
 
 
-def _said(conversation: Any, role: str, columns: Any, row: int, field: str) -> list:
+def said_by(conversation: Any, role: str, columns: Any, row: int, field: str) -> list:
     """Return what one role said, message by message."""
-    messages = _parsed(conversation) if isinstance(conversation, str) else conversation
+    messages = parsed(conversation) if isinstance(conversation, str) else conversation
     try:
         said = [_content(message["content"]) for message in messages if message["role"] == role]
     except (TypeError, KeyError):
@@ -263,7 +292,7 @@ def _content(content: Any) -> Any:
     return "" if content is None else content
 
 
-def _repeats(ids: Any, named: Any, source: str) -> np.ndarray | None:
+def repeats(ids: Any, named: Any, source: str) -> np.ndarray | None:
     """Return numbers from 0 for battles of equal key; None if keys are unique or prompts unknown."""
     table = frame({"id": ids, **{k: named[k] for k in ("model", "reference", "annotator")}}, source)
     number = table.groupby(list(table), dropna=False, sort=False).cumcount().to_numpy()

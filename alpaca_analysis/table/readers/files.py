@@ -264,6 +264,8 @@ def _json_records(data: bytes, path: Path, *, lines: bool) -> list:
         if not data.lstrip().startswith(b"{") or b"\n" not in data.strip():
             raise
         return _json_lines(data, path)  # JSON Lines under another name
+    if isinstance(records, dict) and isinstance(records.get("comparisons"), list):  # AnnotatedPairs
+        return records["comparisons"]
     if not isinstance(records, list):
         raise AnnotationError("a list of records", source=path, found=Verbatim(type(records).__name__))
     return records

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from malformed import DEFECTS, GOOD, QUICK, RECORD, SEEDS, SUFFIXES, VALUES, read_or_refuse
+from malformed import DEFECTS, FORMATS, GOOD, QUICK, RECORD, SEEDS, SUFFIXES, VALUES, read_or_refuse
 
 import alpaca_analysis as aa
 from alpaca_analysis import AnnotationError
@@ -44,6 +44,18 @@ def test_mutated_files_give_a_table_or_one_error(tmp_path, seed, suffix, edits):
 def test_any_values_in_records_give_a_table_or_one_error(tmp_path, changes):
     data = json.dumps([RECORD | changes, RECORD | {"instruction": "Hello?"}]).encode()
     table = read_or_refuse(tmp_path / "annotations.json", data)
+    if table is not None:
+        assert table["outcome"].dropna().between(0, 1).all()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@QUICK
+@given(data=st.data())
+@pytest.mark.slow
+def test_any_values_in_records_of_any_format(tmp_path, name, data):
+    record = FORMATS[name]
+    changes = data.draw(st.dictionaries(st.sampled_from(sorted(record)), VALUES, max_size=2))
+    table = read_or_refuse(tmp_path / "annotations.json", json.dumps([record | changes, record]).encode())
     if table is not None:
         assert table["outcome"].dropna().between(0, 1).all()
 

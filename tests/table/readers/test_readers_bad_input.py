@@ -37,7 +37,7 @@ BAD = {
     "number": ("3", "found int, expected a list of records"),
     "list of lists": ("[[1]]", r"row 0: found 'list', expected a record \(object\)"),
     "late non-record": (json.dumps([GOOD, 3]), r"row 1: found 'int', expected a record"),
-    "unknown columns": ('[{"a": 1}]', r"found \['a'\], expected judgements: 'preference'"),
+    "unknown columns": ('[{"a": 1}]', "found the columns a, expected judgements: 'preference'"),
     "outputs": ('[{"instruction": "i", "output": "o"}]', "read_outputs"),
     "missing column": (
         [{k: v for k, v in GOOD.items() if k != "preference"}],
@@ -89,7 +89,7 @@ BAD = {
     "nested": (NESTED, "nested too deeply"),
     "nested value": (json.dumps([GOOD])[:-2] + ', "x": ' + NESTED + "}]", "nested too deeply"),
     "binary": (bytes(range(256)), "UTF-8|valid JSON"),
-    "winner": ('[{"model_a": "x", "model_b": "y", "winner": "x"}]', "row 0, column 'winner': found 'x'"),
+    "winner": ('[{"model_a": "x", "model_b": "y", "winner": "z"}]', "row 0, column 'winner': found 'z'"),
     "winner boolean": ('[{"model_a": "x", "model_b": "y", "winner": true}]', "column 'winner': found True"),
     "label": ('[{"input": "i", "output_1": "a", "output_2": "b", "label": 3}]', "column 'label': found 3, expected 1 or 2"),
     "rounds": ('[{"input": "i", "output_1": "a", "output_2": "b", "results": []}]', "row 0, column 'results'"),
