@@ -18,10 +18,12 @@ import pandas as pd
 
 from alpaca_analysis.explorers import views
 from alpaca_analysis.explorers.views import Answer, Choice, ViewError
+from alpaca_analysis.explorers.window.widget import copy_button, source
 from alpaca_analysis.present.rendering import printable
 from alpaca_analysis.table.checks import check
 
 BUNDLED = "AlpacaEval 1, bundled counts"
+PEOPLE = "PandaLM with people, bundled counts"
 ROWS = {"AlpacaEval 1": "alpaca_eval_v1", "AlpacaEval 2": "alpaca_eval_v2"}
 GIVEN = "the table given"
 LEVELS = (0.8, 0.9, 0.95, 0.99)
@@ -29,10 +31,12 @@ LEVELS = (0.8, 0.9, 0.95, 0.99)
 
 @dataclass(frozen=True)
 class DataSet:
-    """Judgements to choose from, and cells of length where the judgements hold none."""
+    """Judgements to choose from, cells of length where they hold none, and what people said."""
 
     table: pd.DataFrame
     cells: pd.DataFrame | None = None
+    humans: pd.DataFrame | None = None
+    code: str = ""  # the lines that make it
 
 
 class Explorer:
@@ -48,34 +52,36 @@ class Explorer:
         The current result, its picture and what it cannot say.
     """
 
-    def __init__(self, table: pd.DataFrame | None = None):
+    def __init__(self, table: pd.DataFrame | None = None, humans: pd.DataFrame | None = None):
         self._sets: dict[str, DataSet] = {}
         self._answers: dict[Choice, Answer] = {}
         self._filling = False
-        self.answer = Answer(None, b"", "")
-        names = self._offer(table)
+        self.answer = Answer(None, "")
+        names = self._offer(table, humans)
         self._build(names)
         self._fill()
 
-    def _offer(self, table) -> list[str]:
+    def _offer(self, table, humans) -> list[str]:
         from alpaca_analysis.sources.catalogue import available
 
         if table is not None:
-            self._sets[GIVEN] = DataSet(check(table))
+            checked = check(table)
+            checked.attrs = dict(table.attrs)
+            self._sets[GIVEN] = DataSet(checked, humans=humans)
             return [GIVEN]
         at_hand = [label for label, name in ROWS.items() if available(name) in ("mirror", "cached")]
-        return [*at_hand, BUNDLED]
+        return [*at_hand, BUNDLED, PEOPLE]
 
     def _build(self, names) -> None:
         import ipywidgets as w
 
-        wide = w.Layout(width="18rem")
+        wide = w.Layout(width="17rem")
         self.controls = {
             "data": w.Dropdown(options=names, description="Data", layout=wide),
             "judge": w.Dropdown(description="Judge", layout=wide),
             "source": w.Dropdown(description="Source", layout=wide),
-            "view": w.ToggleButtons(options=views.VIEWS, style={"button_width": "9rem"}),
-            "models": w.SelectMultiple(description="Models", rows=8, layout=wide),
+            "view": w.ToggleButtons(options=views.VIEWS, style={"button_width": "auto"}),
+            "models": w.SelectMultiple(description="Models", rows=5, layout=wide),
             "a": w.Dropdown(description="Model A", layout=wide),
             "b": w.Dropdown(description="Model B", layout=wide),
             "method": w.Dropdown(options=views.METHODS, description="Interval", layout=wide),
@@ -90,14 +96,32 @@ class Explorer:
         self._upload = w.FileUpload(
             description="Own file", accept=".json,.jsonl,.csv,.parquet,.gz", layout=wide
         )
-        self._message, self._table = w.HTML(), w.HTML()
-        self._image = w.Image(format="png", layout=w.Layout(max_width="100%", width="640px"))
-        left = w.VBox([c for k, c in self.controls.items() if k != "view"] + [self._upload])
-        right = w.VBox(
-            [self.controls["view"], self._message, self._image, self._table],
-            layout=w.Layout(flex="1 1 26rem", min_width="26rem"),
+        self._message, self._chart, self._table, self._code = w.HTML(), w.HTML(), w.HTML(), w.HTML()
+        self._pairs = w.VBox([])
+        self.buttons = {
+            "pairs": w.Button(description="Read the pairs", icon="eye"),
+            "save": w.Button(description="Save figure", icon="save"),
+            "copy": copy_button(),
+        }
+        self.buttons["pairs"].on_click(lambda _: self.open_pairs())
+        self.buttons["save"].on_click(lambda _: self._save())
+        groups = (("data", "judge", "source"), ("models",), ("a", "b"), ("method", "level", "control"))
+        columns = [w.VBox([self.controls[name] for name in names]) for names in groups]
+        columns[0].children += (self._upload,)
+        self.widget = w.VBox(
+            [
+                w.HTML("<style>" + source("explorer.css") + "</style>"),
+                w.HBox(columns, layout=w.Layout(flex_flow="row wrap")),
+                self.controls["view"],
+                self._message,
+                self._chart,
+                w.HBox(list(self.buttons.values())),
+                self._pairs,
+                self._table,
+                self._code,
+            ]
         )
-        self.widget = w.HBox([left, right], layout=w.Layout(flex_flow="row wrap"))
+        self.widget.add_class("aa-explorer")
         for name, control in self.controls.items():
             control.observe(self._fill if name in ("data", "judge") else self._update, "value")
         self._upload.observe(self._read_upload, "value")
@@ -119,6 +143,51 @@ class Explorer:
     def result(self) -> pd.DataFrame | None:
         """The numbers behind the figure; None where there are none."""
         return self.answer.result
+
+    @property
+    def code(self) -> str:
+        """The lines that compute the numbers from the same judgements; "" where there are none."""
+        return self.answer.code
+
+    def open_pairs(self):
+        """Show the pairs behind what is looked at, under the controls, and return them.
+
+        Returns
+        -------
+        Browser or None
+            None where the judgements name no pairs; the message says so.
+        """
+        from alpaca_analysis.explorers.browser import browse
+
+        data, choice = self._data(), self.choice
+        rows = views.judged_by(data.table, choice.judge)
+        asked = self.answer.pairs
+        if asked.get("models") is not None:
+            rows = rows[rows["model"].isin(list(asked["models"]))]
+        if choice.source and "source" in views.USED[choice.view]:
+            rows = rows[rows["dataset"] == choice.source]
+        rows = rows.reset_index(drop=True)
+        rows.attrs = dict(data.table.attrs)
+        try:
+            opened = browse(rows, sort=asked.get("sort", "surprise"), humans=data.humans)
+        except ValueError as error:
+            self._say(f"These judgements cannot be read pair by pair: {error}")
+            return None
+        self._pairs.children = [opened.widget]
+        return opened
+
+    def _save(self) -> None:
+        import matplotlib.pyplot as plt
+
+        from alpaca_analysis import figures
+
+        if self.answer.draw is None:
+            self._say("There is no figure to save.")
+            return
+        ax = self.answer.draw(width=figures.PAGE)
+        files = figures.save(ax, Path(f"explorer_{self.choice.view.replace(' ', '_')}"))
+        plt.close(ax.figure)
+        self._say(f"Saved {', '.join(str(file.resolve()) for file in files)}")
 
     @property
     def picture(self):
@@ -194,9 +263,13 @@ class Explorer:
         name = self.controls["data"].value
         if name not in self._sets:
             if name == BUNDLED:
-                self._sets[name] = DataSet(load("alpaca_eval_v1_counts"), load("alpaca_eval_v1_cells"))
+                counts, cells = load("alpaca_eval_v1_counts"), load("alpaca_eval_v1_cells")
+                self._sets[name] = DataSet(counts, cells, code='table = aa.load("alpaca_eval_v1_counts")')
+            elif name == PEOPLE:
+                self._sets[name] = _pandalm()
             else:
-                self._sets[name] = DataSet(load(ROWS[name], download=False))
+                rows = load(ROWS[name], download=False)
+                self._sets[name] = DataSet(rows, code=f'table = aa.load("{ROWS[name]}")')
         return self._sets[name]
 
     def _fill(self, change=None) -> None:
@@ -220,7 +293,7 @@ class Explorer:
         options = [(printable(m), m) for m in models]
         chosen = controls["models"].value
         if not chosen or not set(chosen) <= set(models):
-            chosen = models[: views.MOST]
+            chosen = models[: views.AT_FIRST]
         controls["models"].options = options
         controls["models"].value = tuple(chosen)
         for name, default in (("a", models[0]), ("b", models[min(1, len(models) - 1)])):
@@ -244,17 +317,26 @@ class Explorer:
     def _compute(self, choice) -> Answer:
         data = self._data()
         try:
-            return views.answer(data.table, choice, cells=data.cells)
+            return views.answer(data.table, choice, cells=data.cells, humans=data.humans, made_by=data.code)
         except (ViewError, ValueError) as error:
-            return Answer(None, b"", str(error))
+            return Answer(None, str(error))
 
     def _show(self):
         from alpaca_analysis.present.tables import show
 
-        self._say(self.answer.message)
-        self._image.value = self.answer.picture
-        self._image.layout.display = None if self.answer.picture else "none"
-        self._table.value = "" if self.answer.result is None else show(self.answer.result).to_html()
+        answer, used = self.answer, views.USED[self.controls["view"].value]
+        self._say(answer.message)
+        self._chart.value = answer.chart.to_html() if answer.chart is not None else ""
+        table = show(answer.result).to_html() if answer.result is not None else ""
+        self._table.value = f'<div class="scroll">{table}</div>' if table else ""
+        code = f"<details><summary>Code</summary><pre>{html.escape(answer.code)}</pre></details>"
+        self._code.value = code if answer.code else ""
+        self.buttons["copy"].text = answer.code
+        for name, button in self.buttons.items():
+            button.disabled = answer.result is None and name != "pairs"
+        for name, control in self.controls.items():
+            control.disabled = name not in {"data", "judge", "view"} | used
+        self._pairs.children = []  # they were of another choice
 
     def _say(self, text: str) -> None:
         self._message.value = f"<p>{html.escape(printable(text))}</p>" if text else ""
@@ -269,19 +351,39 @@ def _offer_options(control, options, default=None) -> None:
     control.value = value
 
 
-def explore(table: pd.DataFrame | None = None) -> Explorer:
-    """Explore judgements in Jupyter: leaderboard, head-to-head and length response.
+def _pandalm() -> DataSet:
+    """Return PandaLM's two judges and three people, from counts."""
+    from alpaca_analysis.sources.catalogue import load
+    from alpaca_analysis.table.counts import from_patterns
+
+    both = from_patterns(load("pandalm_counts"))
+    human = both["annotator"].astype(str).str.startswith("human")
+    lines = (
+        'both = aa.from_patterns(aa.load("pandalm_counts"))',
+        'human = both["annotator"].str.startswith("human")',
+        "table, humans = both[~human], both[human]",
+    )
+    table, humans = (both[which].reset_index(drop=True) for which in (~human, human))
+    return DataSet(table, humans=humans, code="\n".join(lines))
+
+
+def explore(table: pd.DataFrame | None = None, *, humans: pd.DataFrame | None = None) -> Explorer:
+    """Explore judgements in Jupyter: leaderboard, ranks, head-to-head, length, people, style.
 
     Parameters
     ----------
     table : DataFrame, optional
         Judgements, as `read_annotations` returns them. By default AlpacaEval's: the published rows where
-        they are at hand (`catalog`), and the bundled counts.
+        they are at hand (`catalog`), and the bundled counts of AlpacaEval and PandaLM.
+    humans : DataFrame, optional
+        Judgements of the same pairs by people.
 
     Returns
     -------
     Explorer
-        Jupyter shows it as controls and a figure; ``.result`` has the numbers, ``.choose`` sets controls.
+        Jupyter shows it as controls and a chart, with buttons that open the pairs behind it, save it as a
+        figure and copy its code. ``.result`` has the numbers, ``.code`` the lines that compute them,
+        ``.choose`` sets controls, ``.open_pairs()`` shows the pairs.
 
     Examples
     --------
@@ -290,4 +392,4 @@ def explore(table: pd.DataFrame | None = None) -> Explorer:
     >>> explore(table).choose(view="head-to-head").result.loc[0, ["model_a", "model_b"]].tolist()
     ['a', 'b']
     """
-    return Explorer(table)
+    return Explorer(table, humans)

@@ -62,6 +62,46 @@ def window(kind: str, numbers: dict, answer: Callable[[Mapping[str, Any]], dict 
     return Host(widget)
 
 
+_COPY = """
+function render({ model, el }) {
+  const button = document.createElement("button");
+  button.className = "jupyter-button widget-button";
+  button.textContent = "Copy the code";
+  const able = () => { button.disabled = model.get("disabled"); };
+  button.addEventListener("click", async () => {
+    const text = model.get("text");
+    try { await navigator.clipboard.writeText(text); } catch {
+      const area = document.createElement("textarea");
+      area.value = text; el.append(area); area.select(); document.execCommand("copy"); area.remove();
+    }
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = "Copy the code"; }, 1500);
+  });
+  model.on("change:disabled", able); able();
+  el.append(button);
+}
+export default { render };
+"""
+
+
+def copy_button():
+    """Return a button that copies its trait ``text`` to the clipboard."""
+    return _copy_class()()
+
+
+@functools.cache
+def _copy_class():
+    import anywidget
+    import traitlets
+
+    class CopyButton(anywidget.AnyWidget):
+        _esm = _COPY
+        text = traitlets.Unicode().tag(sync=True)
+        disabled = traitlets.Bool(False).tag(sync=True)
+
+    return CopyButton
+
+
 @functools.cache
 def _class():
     try:
