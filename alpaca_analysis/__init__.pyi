@@ -64,6 +64,8 @@ from .length.preferences import prefer_first as prefer_first
 from .length.preferences import response_curve as response_curve
 from .biases.order import order_consistency as order_consistency
 from .biases.order import order_rules as order_rules
+from .biases.own_family import self_preference as self_preference
+from .biases.own_family import model_families as model_families
 from .biases.noise import judge_noise as judge_noise
 from .biases.noise import repeats_or_instructions as repeats_or_instructions
 from .biases.cycles import cycles as cycles

@@ -36,6 +36,7 @@ WRONG = {
     "draw_rate": FRACTIONS,
     "edges": ([], [30, 20], [1, "x"], 5),
     "epsilon": (-0.1, 1.5, 15, NAN, "0.15"),
+    "families": ("openai", 3),
     "feature": CHOICES,
     "format": CHOICES,
     "instruction_cost": (-1, NAN, "1"),
