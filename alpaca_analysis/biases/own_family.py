@@ -85,10 +85,10 @@ def self_preference(
 ) -> pd.DataFrame:
     """Estimate how much more a judge prefers outputs of its own family than others do on the same pairs.
 
-    Of every pair with one output of the judge's family and one of another, the outcome of its own output by
-    this judge, less the mean of those by judges of neither family, or by people: a difference within the
-    pair, in which the outputs' quality cancels. Pairs where both or neither output is its own, or where the family
-    of one is not known, are left out, and so are pairs that nobody else judged.
+    Of every pair with one output of the judge's family and one of another, the outcome of its own output
+    by this judge, less the mean of those by judges of neither family, or by people: a difference within
+    the pair, in which the outputs' quality cancels. Pairs where both or neither output is its own, or where
+    the family of one is not known, are left out, and so are pairs that nobody else judged.
 
     Parameters
     ----------
@@ -151,15 +151,17 @@ def self_preference(
         raise AnnotationError(
             "judgements by two or more annotators, or people (humans)", column="annotator", found=found
         )
-    bundled = model_families(checked) if given is None else None
-    by_name = given if bundled is None else bundled.set_index("name")["family"]
-    own = by_name.reindex(judges)
+    bundled = None
+    if given is None:
+        bundled = model_families(checked)
+        given = bundled.set_index("name")["family"]
+    own = given.reindex(judges)
     if own.isna().all():
         expected = "a judge of known family; families={'judge': 'family', ...} says which"
         raise AnnotationError(expected, column="annotator", found=Verbatim(", ".join(judges)))
     items, outcomes, people = _outcomes(checked, humans, judges, on)
     sides = np.stack(
-        [by_name.reindex(items[c].astype(str)).to_numpy(dtype=object) for c in ("model", "reference")]
+        [given.reindex(items[c].astype(str)).to_numpy(dtype=object) for c in ("model", "reference")]
     )
     rows, notes = [], []
     for k, judge in enumerate(judges):
