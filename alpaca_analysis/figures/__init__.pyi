@@ -20,6 +20,7 @@ from .lengths import length_response as length_response
 from .lengths import length_scatter as length_scatter
 from .lengths import specification_curve as specification_curve
 from .published import claims as claims
+from .published import claims_table as claims_table
 from .ranks import pairwise as pairwise
 from .ranks import rank_sets as rank_sets
 from .studies import beyond_humans as beyond_humans

@@ -51,6 +51,17 @@ def correlation(
     >>> found = win_rate_correlation(points["simulated_win_rate"], points["human_win_rate"],
     ...                              x_se=points["simulated_se"], y_se=points["human_se"], n_resamples=199)
     >>> ax = figures.correlation(found, labels=("Simulated win rate (%)", "Human win rate (%)"))
+
+    AlpacaEval 2 beside Chatbot Arena, raw and at equal length:
+
+    >>> from alpaca_analysis import figures, load, win_rate_correlation
+    >>> columns = ["AlpacaEval 2.0", "LC AlpacaEval 2.0", "Arena Elo [April 18, 2024]"]
+    >>> boards = load("chat_benchmarks").set_index("model")[columns].dropna()
+    >>> elo, options = boards[columns[2]], {"method": "spearman", "n_resamples": 199}
+    >>> raw, lc = (win_rate_correlation(boards[column], elo, **options) for column in columns[:2])
+    >>> figure, (left, right) = figures.panels(sharey=True)
+    >>> first = figures.correlation(raw, ax=left, labels=("Win rate (%)", "Arena Elo"))
+    >>> ax = figures.correlation(lc, ax=right, labels=("Length-controlled win rate (%)", ""))
     """
     _refuse_other(result, "correlation")
     ax = style.axes(ax, width=width, height=min(0.85 * width, 3.6))

@@ -79,6 +79,10 @@ def forest(
     >>> cells = load("alpaca_eval_v1_cells").query("model in ['gpt4', 'claude-2', 'vicuna-13b', 'alpaca-7b']")
     >>> both = {"raw": win_rate(cells, method="t"), "at equal length": fit_length_control(cells)}
     >>> ax = figures.forest(both)
+
+    AlpacaEval 2 at equal length, with errors that include the fit:
+
+    >>> ax = figures.forest(load("length_control_v2"))
     """
     if isinstance(board, Mapping):
         return _several(board, published, highlight, numbers, ax, width)

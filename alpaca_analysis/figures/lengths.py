@@ -296,7 +296,7 @@ def length_control(
 
     Fitted, with intervals at both ends:
 
-    >>> from alpaca_analysis import fit_length_control, load, win_rate
+    >>> from alpaca_analysis import figures, fit_length_control, load, win_rate
     >>> cells = load("alpaca_eval_v1_cells").query("model in ['gpt4', 'claude-2', 'vicuna-13b', 'alpaca-7b']")
     >>> ax = figures.length_control(fit_length_control(cells), raw=win_rate(cells, method="t"))
     """

@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import blended_transform_factory
 
 from alpaca_analysis.figures import style
-from alpaca_analysis.figures.leaderboards import finish_rows
-from alpaca_analysis.figures.style import COLUMN, ROW
+from alpaca_analysis.figures.leaderboards import beside, finish_rows, rule
+from alpaca_analysis.figures.style import COLUMN, PAGE, ROW
+from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
 
 # How each verdict is drawn, by its first word: colour, marker, filled.
 VERDICTS = {
@@ -66,6 +67,15 @@ def claims(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COLUMN
             va="center_baseline",
             in_layout=False,
         )
+    _draw_claims(ax, y, frame)
+    style.percent_axis(ax)
+    ax.set_xlabel("Win rate (%)")
+    style.legend_above(ax)
+    return ax
+
+
+def _draw_claims(ax, y, frame) -> np.ndarray:
+    """Draw what was printed and what was recomputed, at these heights; return the printed fractions."""
     printed = pd.to_numeric(frame["printed"].astype(str).str.rstrip("% "), errors="coerce") / 100
     low, high = frame["ci_low"].to_numpy(dtype=float), frame["ci_high"].to_numpy(dtype=float)
     ax.hlines(y, low, high, color="0.25", linewidth=1.1, zorder=2)
@@ -94,10 +104,77 @@ def claims(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COLUMN
             zorder=3,
             label=f"printed: {style.on_one_line(verdict)}",
         )
-    style.percent_axis(ax)
-    ax.set_xlabel("Win rate (%)")
-    style.legend_above(ax)
-    return ax
+    return printed.to_numpy(dtype=float)
+
+
+@style.styled
+def claims_table(frame: pd.DataFrame, *, numbers: bool = True, width: float = PAGE) -> Axes:
+    """Draw a printed table of models by references, recomputed: one panel a reference, one row a model.
+
+    On a column the panels stand one above the other, on a page beside each other.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        What `check_claims` returns, of one source: at most one claim per model and reference.
+    numbers : bool
+        Whether the printed percent stand beside the rows.
+    width : float
+        Width of the figure in inches.
+
+    Returns
+    -------
+    Axes
+        The panel of the first reference; the others are in ``.figure.axes``. The marker stands at what was
+        printed, its colour and shape are the verdict; the stroke and the line are the recomputed win rate and
+        its interval.
+
+    Raises
+    ------
+    AnnotationError
+        Two claims of one model against one reference.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import check_claims, figures, from_counts, load
+    >>> board = load("alpaca_eval_v1_leaderboard_2023_09_19")
+    >>> table = from_counts(board, reference="text_davinci_003", annotator="alpaca_eval_gpt4")
+    >>> checked = check_claims(load("xwin_claims").query("source == 'project_table'"), table, method="t")
+    >>> ax = figures.claims_table(checked)
+    """
+    columns = ["model", "reference", "printed", "recomputed", "ci_low", "ci_high", "verdict"]
+    style.need(frame, columns, figure="claims_table", of="check_claims")
+    twice = frame.duplicated(["model", "reference"])
+    if twice.any():
+        row = frame[twice].iloc[0]
+        found = Verbatim(f"two of {row['model']!r} against {row['reference']!r}")
+        expected = "one claim per model and reference; select one source"
+        raise AnnotationError(expected, source="figures.claims_table", found=found)
+    models = list(pd.unique(frame["model"].astype(str)))
+    references = list(pd.unique(frame["reference"].astype(str)))
+    wide = width >= 5  # else the panels stand one above the other
+    shape = (1, len(references)) if wide else (len(references), 1)
+    _, panels = style.panels(*shape, width=width, sharey=wide, letters=False)
+    panels = np.atleast_1d(panels)
+    for ax, reference in zip(panels, references, strict=True):
+        part = frame[frame["reference"].astype(str) == reference].reset_index(drop=True)
+        style.axes(ax, height=0.7 + ROW * len(models))
+        finish_rows(ax, models)
+        y = part["model"].astype(str).map(models.index).to_numpy()
+        printed = _draw_claims(ax, y, part)
+        if numbers:
+            beside(ax, y, [str(text) for text in part["printed"]])
+        ax.set_title(f"against {style.on_one_line(reference)}", loc="left")
+        style.percent_axis(ax)
+        rule(ax, 0.5, printed)
+    panels[len(panels) // 2 if wide else -1].set_xlabel("Win rate (%)")
+    handles: dict = {}
+    for ax in panels:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    figure = style.figure_of(panels[0])
+    figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=3 if wide else 1)
+    return panels[0]
 
 
 def _rows(frame):

@@ -19,7 +19,18 @@ from alpaca_analysis.foundations.files import write_text
 
 WIDTHS = {"column": figures.COLUMN, "page": figures.PAGE}
 ORDER = (  # what is looked for first stands first; what is not named here follows
-    *("forest", "panels", "difference", "pairwise", "rank_sets", "by_source", "bounds", "claims", "planning"),
+    *(
+        "forest",
+        "panels",
+        "difference",
+        "pairwise",
+        "rank_sets",
+        "by_source",
+        "bounds",
+        "claims_table",
+        "claims",
+        "planning",
+    ),
     *("length_control", "length_response", "length_histogram", "length_scatter", "specification_curve"),
     *("preferences", "beyond_humans", "gameability", "coverage", "agreement", "agreement_groups"),
     *("agreement_growth", "confusion", "agreement_cost", "bias_variance", "label_budget", "correlation"),
@@ -63,10 +74,13 @@ def entries() -> dict[str, Entry]:
         function = getattr(figures, name)
         title = function.__doc__.partition("\n")[0].removeprefix("Draw ").rstrip(".")
         lines: list[str] = []
-        k = 0
+        k, drawn = 0, False
         for example in doctest.DocTestParser().get_examples(function.__doc__):
+            if drawn and example.source.startswith(("import ", "from ")):
+                lines = []  # an example that stands for itself
             lines.append(example.source)
-            if example.source.startswith(f"ax = figures.{name}("):
+            drawn = example.source.startswith(f"ax = figures.{name}(")
+            if drawn:
                 key = name if k == 0 else f"{name}-{k + 1}"
                 found[key] = Entry(key, title[0].upper() + title[1:], tuple(lines))
                 lines = [line for line in lines[:-1] if not line.startswith("ax = ")]

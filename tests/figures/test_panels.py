@@ -146,7 +146,7 @@ FRAMES = {
     "planning": "minimum_detectable_difference", "coverage": "a simulation", "agreement": "human_agreement",
     "agreement_groups": "agreement_by", "agreement_growth": "agreement_by_majority", "confusion": "confusion",
     "bias_variance": "human_agreement", "agreement_cost": "human_agreement", "label_budget": "label_budget",
-    "restricted_range": "restrict_range",
+    "restricted_range": "restrict_range", "claims_table": "check_claims",
 }  # fmt: skip
 
 
@@ -169,3 +169,31 @@ def test_figures_without_a_test_of_wrong_frames_are_none():
 
     public = {name for name in figures.__all__ if gallery.is_figure(name)}
     assert public == {*FRAMES, "correlation", "leave_one_out", "length_histogram"}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_table_of_claims_has_a_panel_for_each_reference(width):
+    from alpaca_analysis import check_claims, from_counts
+
+    board = load("alpaca_eval_v1_leaderboard_2023_09_19")
+    table = from_counts(board, reference="text_davinci_003", annotator="alpaca_eval_gpt4")
+    checked = check_claims(load("xwin_claims"), table, method="t")
+    with pytest.raises(AnnotationError, match=r"found two of 'xwinlm-70b-v0\.1' against 'text_davinci_003'"):
+        figures.claims_table(checked)
+    one = checked[checked["source"] == "project_table"]
+    ax = figures.claims_table(one, width=width)
+    panels = ax.figure.axes
+    assert [p.get_title("left") for p in panels] == [f"against {r}" for r in pd.unique(one["reference"])]
+    models = pd.unique(one["model"].astype(str)).tolist()
+    ax.figure.draw_without_rendering()
+    for panel, (_, part) in zip(panels, one.groupby("reference", sort=False, observed=True), strict=True):
+        assert_apart(panel, texts(panel))
+        marks = [line for line in panel.lines if str(line.get_label()).startswith("printed: ")]
+        drawn = {models[int(y)]: x for line in marks for x, y in line.get_xydata()}
+        printed = part.set_index("model")["printed"].astype(float) / 100
+        assert drawn == pytest.approx(printed.to_dict())
+        stroke = next(line for line in panel.lines if line.get_label() == "recomputed, with interval")
+        np.testing.assert_allclose(stroke.get_xdata(), part["recomputed"].astype(float))
+    named = [t.get_text() for t in ax.figure.legends[0].get_texts()]
+    assert named[0] == "recomputed, with interval"
+    assert {f"printed: {v}" for v in one["verdict"]} == set(named[1:])
