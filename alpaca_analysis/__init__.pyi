@@ -43,6 +43,8 @@ from .biases.panels import dawid_skene as dawid_skene
 from .biases.panels import DawidSkene as DawidSkene
 from .biases.panel_size import effective_judges as effective_judges
 from .biases.panel_size import panel_without_each as panel_without_each
+from .biases.replaced import equate as equate
+from .biases.replaced import Equated as Equated
 
 # What would people say?
 from .people.calibration import calibrated_win_rate as calibrated_win_rate
