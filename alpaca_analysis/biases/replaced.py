@@ -83,8 +83,9 @@ class Equated:
 
     def __repr__(self) -> str:
         n, kept, shown = len(self.orders), int(self.orders["survives"].sum()), self.counts()
+        shared = int((self.models["n"] > 0).sum())
         return (
-            f"Equated({int(self.models['n'].gt(0).sum())} models judged by both, {kept} of {n} orders survive, "
+            f"Equated({shared} models judged by both, {kept} of {n} orders survive, "
             f"{shown['same']} shown by both judges, {shown['reversed']} shown reversed, "
             f"Kendall's tau {self.kendall:.3f})"
         )
