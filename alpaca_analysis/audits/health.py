@@ -38,7 +38,9 @@ def health(table: pd.DataFrame) -> pd.DataFrame:
     usual = length.groupby(table["instruction_id"]).transform("median")
     table["other"] = length.ne(usual).where(usual.notna() & length.notna())
     parts = table.groupby("model", observed=True, sort=True)
-    return pd.DataFrame([{"model": model, **_health_of(part)} for model, part in parts])
+    frame = pd.DataFrame([{"model": model, **_health_of(part)} for model, part in parts])
+    frame.attrs["fractions"] = ["same_length", "same_length_reference", "other_reference"]
+    return frame
 
 
 def _health_of(part):

@@ -70,8 +70,8 @@ def test_a_fair_judge_has_no_finding(fair, tmp_path):
     assert result.to_frame().columns.tolist() == list(COLUMNS)
     assert "Nothing was found." in page(result, tmp_path)
     head = "Audit of judge: 200 judgements of 1 model against ref"
-    assert repr(result) == f"{head}\n6 checks, no problem; 6 not looked at."
-    assert "6 checks, no problem; 6 not looked at." in page(result, tmp_path)
+    assert repr(result) == f"{head}\n7 checks, no problem; 6 not looked at."
+    assert "7 checks, no problem; 6 not looked at." in page(result, tmp_path)
     assert set(result.checks()["severity"]) == {"none", ""}
 
 

@@ -183,9 +183,11 @@ def report(tmp_path_factory):
     return result.to_html(tmp_path_factory.mktemp("report") / "audit.html")
 
 
+@pytest.mark.parametrize("width", [1200, 1920])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_report_is_whole_and_asks_for_nothing(page, report, shots, scheme):
+def test_the_report_is_whole_and_asks_for_nothing(page, report, shots, scheme, width):
     page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 950})
     said = []
     page.on("console", lambda message: said.append(message.text))
     page.goto(report.as_uri())
@@ -200,7 +202,8 @@ def test_the_report_is_whole_and_asks_for_nothing(page, report, shots, scheme):
     assert page.requested[0] == report.as_uri()
     assert all(url.startswith("data:") for url in page.requested[1:])
     assert said == []
-    page.screenshot(path=shots / f"audit_{scheme}.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.screenshot(path=shots / f"audit_{scheme}_{width}.png", full_page=True)
 
 
 def test_tables_of_the_report_sort_and_filter(page, tmp_path):
@@ -230,7 +233,7 @@ def test_tables_of_the_report_sort_and_filter(page, tmp_path):
     assert shown() == [f"m{k:02}" for k in reversed(range(12))]
     table.get_by_label("filter the rows of this table").fill("m1")
     assert set(shown()) == {"m10", "m11"}
-    assert page.locator("#summary").inner_text() == "3 checks, no problem; 9 not looked at."
+    assert page.locator("#summary").inner_text() == "4 checks, no problem; 9 not looked at."
     assert said == []
 
 
