@@ -6,14 +6,17 @@ import html
 import os
 import textwrap
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from alpaca_analysis.audits import rules as findings
-from alpaca_analysis.audits.checks import checks, summary
+from alpaca_analysis.audits.biases import NEEDS as BIAS_NEEDS
+from alpaca_analysis.audits.biases import bias_sections
+from alpaca_analysis.audits.checks import answer, checks, summary
 from alpaca_analysis.audits.examples import examples
 from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
@@ -28,11 +31,16 @@ NO_LENGTHS = (
     "the judgements do not say how long outputs are (columns length_model and length_reference, or the texts "
     "output_model and output_reference)"
 )
+NEED_ONE_REFERENCE = ("win_rates", "length_control", "claims")
+SEVERAL_REFERENCES = (
+    "the judgements are against several references; select one, or rate models by bradley_terry"
+)
 NEEDS = {
     "first_position": "the judgements do not say which output was shown first (column position)",
     "lists": "the judgements do not say which outputs hold a list (columns list_model, list_reference)",
     "agreement": "no human judgements were given (humans)",
     "claims": "no printed numbers were given (claims)",
+    **BIAS_NEEDS,
 }
 
 
@@ -65,14 +73,18 @@ class Audit:
         return self.findings.copy()
 
     def __repr__(self) -> str:
-        head = f"{self._headline()}\n{summary(self.checks())}."
+        head = f"{self._headline()}\n{self._summary()}"
         return "\n\n".join([head, *map(_paragraph, self.findings.to_dict("records"))])
 
     def _repr_html_(self) -> str:
         from alpaca_analysis.present.tables import show
 
-        head = f"{self._headline()}: {summary(self.checks())}."
+        head = f"{self._headline()}: {self._summary()}"
         return f"<p>{html.escape(head)}</p>\n{show(self.findings).to_html()}"
+
+    def _summary(self):
+        first = answer(self.findings)
+        return printable(f"{first}. {summary(self.checks())}." if first else f"{summary(self.checks())}.")
 
     def _headline(self):
         s = self.settings
@@ -90,6 +102,7 @@ class Audit:
         content = {
             "settings": self.settings,
             "findings": records(self.findings),
+            "checks": records(self.checks()),
             "results": {name: records(frame) for name, frame in self.results.items()},
         }
         return write_json(path, content)
@@ -107,8 +120,10 @@ class Audit:
         Returns
         -------
         DataFrame
-            ``check``, ``question``, ``severity`` ("none" where no problem was found, "" where it could
-            not be looked at), ``n_findings``, ``why`` it was not looked at.
+            ``check``, ``question``, ``status`` ("flagged", "fine", "not looked at"), ``severity`` ("none"
+            where no problem was found, "" where it could not be looked at), ``n_findings``, ``why`` it was
+            not looked at; of checks that test one number its ``estimate``, ``ci_low``, ``ci_high``,
+            ``pvalue`` and ``pvalue_holm``, adjusted for all tests of the audit (Holm).
         """
         return checks(self.findings, self.results, self.settings)
 
@@ -130,13 +145,16 @@ def audit(
     *,
     humans: pd.DataFrame | None = None,
     claims: pd.DataFrame | None = None,
+    families: Mapping[str, str] | None = None,
     n_resamples: int = 9999,
     rng=0,
 ) -> Audit:
-    """Audit the judgements of one judge against one reference.
+    """Audit the judgements of one judge.
 
-    Looks at data health, win rates, preference for length, length control, position and lists where
-    they are known, agreement where human judgements are given, and printed numbers where they are. Judge
+    Looks at data health, win rates, preference for length, length control, position, both orders, repeats and
+    lists where they are known, agreement with people, length and own family beyond people where human
+    judgements are given, and printed numbers where they are. With several references it looks at what
+    concerns the judge, and not at win rates. Judge
     and people are scored against the same people: on every pair those who remain when one is left out.
 
     Parameters
@@ -147,6 +165,8 @@ def audit(
         Judgements of the same pairs by people.
     claims : DataFrame, optional
         Printed win rates: ``model``, ``reference``, ``printed`` (percent, as text).
+    families : mapping of str to str, optional
+        Family of each model and judge by name, as of `self_preference`; by default what names say.
     n_resamples : int
         Bootstrap resamples of every interval that resamples.
     rng : int, Generator or SeedSequence
@@ -160,7 +180,7 @@ def audit(
     Raises
     ------
     AnnotationError
-        Several annotators or references: audit them one by one.
+        Several annotators: audit them one by one.
 
     See Also
     --------
@@ -174,14 +194,19 @@ def audit(
     >>> audit(table).to_frame()[["severity", "check", "finding"]].iloc[0].tolist()
     ['medium', 'missing judgements', '5 of 100 judgements are missing and not averaged']
     """
+    from alpaca_analysis.biases.own_family import given_families
+
     options.whole("n_resamples", n_resamples)
+    if families is not None:
+        given_families(families)
     attrs = table.attrs
     table = check(table)
     table.attrs = {}
-    refuse_mixed(table)
+    refuse_mixed(table, columns=("annotator",))
     results, skipped = {}, {}
     blind = table[["length_model", "length_reference"]].isna().any(axis=1).all()
-    sections = _sections(table, humans, claims, {"n_resamples": n_resamples, "rng": rng})
+    several = len(table["reference"].unique()) > 1
+    sections = _sections(table, humans, claims, families, {"n_resamples": n_resamples, "rng": rng})
     with bar(len(sections), "Auditing", unit="section") as steps:
         for name, section in sections.items():
             try:
@@ -189,6 +214,8 @@ def audit(
             except AnnotationError as error:
                 if name != "agreement_difference":  # one person a pair: the section on agreement says so
                     skipped[name] = NO_LENGTHS if blind and name.startswith("length") else str(error)
+                    if name in NEED_ONE_REFERENCE and several:
+                        skipped[name] = SEVERAL_REFERENCES
             steps.update()
     settings = {
         "annotators": sorted(map(str, table["annotator"].dropna().unique())),
@@ -219,7 +246,7 @@ def _from_common_folder(disagreements, files):
     ]
 
 
-def _sections(table, humans, claims, options) -> dict[str, Callable[[], pd.DataFrame]]:
+def _sections(table, humans, claims, families, options) -> dict[str, Callable[[], pd.DataFrame]]:
     from alpaca_analysis.audits.health import health
     from alpaca_analysis.claims.win_rates import check_claims
     from alpaca_analysis.length.preferences import prefer_first, prefer_lists, prefer_longer, response_curve
@@ -243,6 +270,8 @@ def _sections(table, humans, claims, options) -> dict[str, Callable[[], pd.DataF
         sections["first_position"] = lambda: _quiet(prefer_first, named, **options)
     if {"list_model", "list_reference"} <= set(table.columns):
         sections["lists"] = lambda: _quiet(prefer_lists, named, **options)
+    biases = bias_sections(named, humans, families, options)
+    sections |= {name: partial(_quiet, section) for name, section in biases.items()}
     if humans is not None:
         judge = str(named["annotator"].iloc[0])
         sections["agreement"] = lambda: _agreement(named, humans, **options)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from alpaca_analysis.audits.rules import SEVERITIES
 
@@ -18,7 +20,11 @@ CHECKS = (
     ("win rate", "win_rates", "Do the win rates have intervals?"),
     ("length preference", "length_preference", "Does the judge prefer longer outputs?"),
     ("length control", "length_control", "Do the win rates hold at equal length?"),
+    ("beyond people", "beyond_people", "Does the judge prefer longer outputs more than people do?"),
+    ("own family", "own_family", "Does the judge prefer outputs of its own family more than people do?"),
     ("position", "first_position", "Does the order of presentation matter?"),
+    ("order", "order", "Does the judge prefer the same output in both orders?"),
+    ("noise", "noise", "Does the judge say the same when it is asked again?"),
     ("lists", "lists", "Does the judge prefer lists?"),
     ("agreement", "agreement", "Does the judge agree with people?"),
     ("claims", "claims", "Do the printed numbers hold?"),
@@ -36,8 +42,10 @@ def checks(findings: pd.DataFrame, results: dict[str, pd.DataFrame], settings: d
     Returns
     -------
     DataFrame
-        ``check``, ``question``; ``severity`` of its strongest finding, "none" where it found no problem,
-        "" where it could not be looked at; ``n_findings``; ``why`` it was not looked at.
+        ``check``, ``question``; ``status`` ("flagged", "fine", "not looked at"); ``severity`` of its
+        strongest finding, "none" where it found no problem, "" where it could not be looked at;
+        ``n_findings``; ``why`` it was not looked at; ``estimate``, ``ci_low``, ``ci_high``, ``pvalue`` and
+        ``pvalue_holm`` of checks that test one number.
     """
     absent = settings.get("skipped", {}) | settings.get("not_given", {})
     rows = []
@@ -51,13 +59,75 @@ def checks(findings: pd.DataFrame, results: dict[str, pd.DataFrame], settings: d
             why = "no files with folders of their own were read"
         if section in results and name == "reference" and len(results[section]) < 2:
             why = why or "there is one model"
+        if section in ("own_family", "beyond_people") and section in results:
+            why = why or _undefined(results[section])
         severity = "" if why and not len(problems) else "none"
         if len(problems):
             severity = min(problems["severity"], key=SEVERITIES.index)
         rows.append((name, question, severity, len(problems), why if not len(problems) else ""))
     frame = pd.DataFrame(rows, columns=["check", "question", "severity", "n_findings", "why"])
+    named = {"": "not looked at", "none": "fine"}
+    frame.insert(2, "status", frame["severity"].map(lambda severity: named.get(severity, "flagged")))
+    frame = frame.join(pd.DataFrame([_effect(name, results) for name in frame["check"]]))
+    frame["pvalue_holm"] = _holm(frame["pvalue"].where(frame["status"] != "not looked at"))
     order = frame["severity"].map([*SEVERITIES, "none", ""].index)
     return frame.iloc[order.argsort(kind="stable")].reset_index(drop=True)
+
+
+def answer(findings: pd.DataFrame) -> str:
+    """Return whether the judge is biased beyond people, where people judged the same pairs, else "".
+
+    Examples
+    --------
+    >>> answer(pd.DataFrame({"check": ["length preference"], "finding": ["it likes length"]}))
+    ''
+    """
+    found = findings.loc[findings["check"] == "beyond people", "finding"]
+    return str(found.iloc[0]) if len(found) and not found.iloc[0].startswith("not looked at") else ""
+
+
+def _undefined(frame):
+    """Return why no row of a result is defined, "" where one is."""
+    known = frame["estimate"].notna()
+    return "" if known.any() else str(frame["note"].iloc[0]).removeprefix("undefined: ")
+
+
+def _effect(check, results):
+    """Return estimate, interval and p-value of a check that tests one number; NaN of the others."""
+    nothing = dict.fromkeys(("estimate", "ci_low", "ci_high", "pvalue"), np.nan)
+    shares = {"length preference": "length_preference", "position": "first_position", "lists": "lists"}
+    if check in shares and shares[check] in results:
+        row = results[shares[check]].iloc[0]
+        error = row["standard_error"]
+        pvalue = 2 * stats.norm.sf(abs(row["probability"] - 0.5) / error) if error > 0 else np.nan
+        return {
+            "estimate": row["probability"],
+            **{c: row[c] for c in ("ci_low", "ci_high")},
+            "pvalue": pvalue,
+        }
+    if check == "order" and "order" in results:
+        row = results["order"].iloc[0]
+        return {"estimate": row["consistent"]} | {c: row[c] for c in ("ci_low", "ci_high", "pvalue")}
+    if check == "agreement" and "pvalue" in results.get("agreement_difference", ()):
+        row = results["agreement_difference"].iloc[0]
+        return {"estimate": row["difference"]} | {c: row[c] for c in ("ci_low", "ci_high", "pvalue")}
+    section = {"beyond people": "beyond_people", "own family": "own_family"}.get(check)
+    if section in results:
+        frame = results[section]
+        if section == "beyond_people":
+            frame = frame[(frame["kind"] == "judge") & (frame["quantity"] == "at_equal_preference")]
+        return {c: frame[c].iloc[0] for c in nothing}
+    return nothing
+
+
+def _holm(pvalues):
+    from statsmodels.stats.multitest import multipletests
+
+    adjusted = pd.Series(np.nan, pvalues.index)
+    known = pvalues.notna()
+    if known.any():
+        adjusted[known] = multipletests(pvalues[known], method="holm")[1]
+    return adjusted
 
 
 def _unknown_lengths(health):

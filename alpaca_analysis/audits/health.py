@@ -35,7 +35,8 @@ def health(table: pd.DataFrame) -> pd.DataFrame:
     """
     table = check(table)
     length = table["length_reference"]
-    usual = length.groupby(table["instruction_id"]).transform("median")
+    same = [table["instruction_id"], table["reference"].astype(object).fillna("")]
+    usual = length.groupby(same, dropna=False).transform("median").where(table["instruction_id"].notna())
     table["other"] = length.ne(usual).where(usual.notna() & length.notna())
     parts = table.groupby("model", observed=True, sort=True)
     frame = pd.DataFrame([{"model": model, **_health_of(part)} for model, part in parts])

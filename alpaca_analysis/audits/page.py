@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from alpaca_analysis.audits.checks import checks, summary
+from alpaca_analysis.audits.checks import answer, checks, summary
 from alpaca_analysis.present.pages import digest
 from alpaca_analysis.present.rendering import printable
 
@@ -19,6 +19,10 @@ TITLES = {
     "length_response": "Outcome against length difference",
     "length_control": "Length-controlled win rates",
     "first_position": "Preference for the output shown first",
+    "order": "Both orders",
+    "noise": "The judge asked again",
+    "beyond_people": "Length beyond people",
+    "own_family": "The own family beyond people",
     "lists": "Preference for lists",
     "agreement": "Agreement with people",
     "agreement_difference": "The judge against one person",
@@ -35,6 +39,13 @@ EXPLANATIONS = {
     "(phi), the instruction's difficulty (psi) and the model's strength (theta); the error includes the "
     "fit. It answers for length only, not for style or substance.",
     "first_position": "50 % means that the order of presentation does not matter.",
+    "order": "Pairs judged in both orders: the same output preferred, or the same place.",
+    "noise": "Variance of the instructions, and of the judge asked again about the same pair; how often two "
+    "of its verdicts differ.",
+    "beyond_people": "The judge's response to length beside people's on the same pairs; at_equal_preference "
+    "is what length adds where people are indifferent, 0 without a bias beyond people.",
+    "own_family": "Win rate of outputs of the judge's own family by the judge, less that by people on the "
+    "same pairs, also where both outputs are equally long.",
     "lists": "Decisions between an output with a list and one without.",
     "agreement": "The judge and single people against the majority of the same people: those who remain "
     "when one is left out.",
@@ -89,9 +100,11 @@ def render(
     script = (Path(__file__).parent / "report.js").read_text(encoding="utf-8")
     return environment.get_template("report.html.j2").render(
         headline=headline,
-        summary=summary(asked),
+        summary=". ".join(filter(None, [answer(findings), summary(asked)])),
         findings=_with_pairs(findings, examples),
-        checks=asked.to_dict("records"),
+        checks=[
+            {**row, "effect": _effect(row, asked["pvalue_holm"].count())} for row in asked.to_dict("records")
+        ],
         sections=sections,
         absent={TITLES[name]: why for name, why in absent.items()},
         settings=settings,
@@ -99,6 +112,18 @@ def render(
         script=Markup(script),  # safe: our own, and the only one that the policy lets run
         script_hash=Markup(digest(script)),
     )
+
+
+def _effect(check, n_tests):
+    """Return estimate, interval and p-values of a check in words, "" where it tests no number."""
+    if pd.isna(check["estimate"]) or check["status"] == "not looked at":
+        return ""
+    text = f"{100 * check['estimate']:.1f} %"
+    if not pd.isna(check["ci_low"]):
+        text += f", 95 % interval {100 * check['ci_low']:.1f} to {100 * check['ci_high']:.1f} %"
+    if not pd.isna(check["pvalue_holm"]):
+        text += f"; p = {check['pvalue']:.2g}, {check['pvalue_holm']:.2g} among {n_tests} tests (Holm)"
+    return text
 
 
 def telling(frame: pd.DataFrame, name: str) -> pd.DataFrame:

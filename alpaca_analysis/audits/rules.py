@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from alpaca_analysis.audits import biases
 from alpaca_analysis.foundations import ties
 from alpaca_analysis.inference.results import has_reason
 
@@ -42,6 +43,8 @@ def collect(results: dict[str, pd.DataFrame], settings: dict) -> pd.DataFrame:
         ``severity``, ``check``, ``model``, ``finding``, ``evidence``.
     """
     rules = (
+        ("beyond_people", biases.beyond_people),
+        ("own_family", biases.own_family),
         ("health", _outputs),
         ("health", _draws),
         ("health", _references),
@@ -51,6 +54,8 @@ def collect(results: dict[str, pd.DataFrame], settings: dict) -> pd.DataFrame:
         ("length_preference", _length_preference),
         ("length_control", _length_control),
         ("first_position", _first_position),
+        ("order", biases.order),
+        ("noise", biases.noise),
         ("lists", _lists),
         ("agreement", _agreement),
         ("agreement_difference", _agreement_difference),

@@ -142,7 +142,7 @@ def self_preference(
     """
     options.level("confidence_level", confidence_level)
     on = matching_columns(on)
-    given = None if families is None else _given(families)
+    given = None if families is None else given_families(families)
     checked = named_judges(check(table))
     require_ids(checked)
     judges = sorted(checked["annotator"].unique())
@@ -186,7 +186,14 @@ def self_preference(
     )
 
 
-def _given(families: Any) -> pd.Series:
+def given_families(families: Any) -> pd.Series:
+    """Return the family by name from what a user gave, or raise (see `self_preference`).
+
+    Examples
+    --------
+    >>> given_families({"gpt4": "openai"}).to_dict()
+    {'gpt4': 'openai'}
+    """
     if isinstance(families, pd.DataFrame):
         if not {"name", "family"} <= set(families.columns):
             raise ValueError(f"families: found columns {list(families.columns)}, expected name and family")

@@ -1,7 +1,8 @@
 """The shell: every verb reads files, calls one function and prints what it returns.
 
 Exit code 0 where that went well, 1 with one line on standard error where the input is at fault or a model
-did not answer, 2 where the command is. Results go to standard output, everything else to standard error.
+did not answer, 2 where the command is, 3 where an audit found what `--fail-on` names. Results go to standard
+output, everything else to standard error.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,6 +21,8 @@ from alpaca_analysis.cli.options import (
 )
 
 app = typer.Typer()
+SEVERITIES = ("high", "medium", "low")
+FailOn = Literal["high", "medium", "low"]
 
 
 @app.command()
@@ -33,6 +35,10 @@ def audit(
     ] = None,
     claims: Annotated[
         Path | None, typer.Option(help="CSV with model, reference and printed (percent).")
+    ] = None,
+    fail_on: Annotated[
+        FailOn | None,
+        typer.Option(help="Leave with exit code 3 if there is a finding of this severity or a higher one."),
     ] = None,
     n_resamples: Resamples = 9999,
     seed: Seed = 0,
@@ -51,6 +57,10 @@ def audit(
         if path:
             note(save(path), label="written")
     write(result, format)
+    if fail_on is not None and set(result.to_frame()["severity"]) & set(
+        SEVERITIES[: SEVERITIES.index(fail_on) + 1]
+    ):
+        raise typer.Exit(3)
 
 
 @app.command("audit-leaderboard")

@@ -264,7 +264,17 @@ def test_what_cannot_be_computed_is_said_with_its_reason(tmp_path):
     table = from_counts({"model": ["m"], "n_wins": [70], "n_losses": [25], "n_draws": [5]}, reference="r")
     result = audit(table, **QUICK)
     assert set(result.settings["skipped"]) == {"length_preference", "length_response", "length_control"}
-    assert set(result.settings["not_given"]) == {"first_position", "lists", "agreement", "claims"}
+    absent = {
+        "first_position",
+        "lists",
+        "agreement",
+        "claims",
+        "order",
+        "noise",
+        "beyond_people",
+        "own_family",
+    }
+    assert set(result.settings["not_given"]) == absent
     frame = result.to_frame()
     assert frame["severity"].tolist() == ["info"]
     assert frame.loc[0, "check"] == "length preference, length response, length control"
@@ -287,11 +297,21 @@ def test_findings_stand_strongest_first():
     assert frame["severity"].tolist() == ["high", "medium", "info"]
 
 
-def test_several_judges_or_references_are_refused(fair):
-    for column in ("annotator", "reference"):
-        both = pd.concat([fair, fair.assign(**{column: "other"})])
-        with pytest.raises(AnnotationError, match=f"one {column}; select one"):
-            audit(both)
+def test_several_judges_are_refused(fair):
+    both = pd.concat([fair, fair.assign(annotator="other")])
+    with pytest.raises(AnnotationError, match="one annotator; select one"):
+        audit(both)
+
+
+def test_of_several_references_what_concerns_the_judge_is_looked_at(fair):
+    other = fair.assign(reference="other", length_reference=fair["length_reference"] + 50)
+    result = audit(pd.concat([fair, other]), **QUICK)
+    assert {"win_rates", "length_control"} == set(result.settings["skipped"])
+    assert {"health", "length_preference"} <= set(result.results)
+    frame = result.checks().set_index("check")
+    assert frame.loc["win rate", "why"].startswith("the judgements are against several references")
+    assert frame.loc["length preference", "status"] == "fine"
+    assert not (result.to_frame()["check"] == "reference").any()
 
 
 def test_input_is_left_as_it_was(fair):
@@ -581,9 +601,10 @@ def test_each_check_is_named_with_what_it_came_to(fair):
 def test_every_finding_belongs_to_a_named_check():
     import inspect
 
-    from alpaca_analysis.audits import checks, rules
+    from alpaca_analysis.audits import biases, checks, rules
 
-    yielded = set(re.findall(r'yield (?:\S+|"\w+" if .*? else "\w+"), "([a-z ]+)"', inspect.getsource(rules)))
+    sources = inspect.getsource(rules) + inspect.getsource(biases)
+    yielded = set(re.findall(r'yield (?:\S+|"\w+" if .*? else "\w+"), "([a-z ]+)"', sources))
     assert len(yielded) >= 8
     assert yielded - set(rules.SEVERITIES) <= {name for name, _, _ in checks.CHECKS}
 
