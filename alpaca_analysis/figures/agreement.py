@@ -68,7 +68,7 @@ def agreement(
     if numbers:
         beside(ax, y, interval_texts(value, low, high))
     style.percent_axis(ax)
-    ax.set_xlabel("Agreement with people (%)")
+    style.name_below(ax, "Agreement with people (%)")
     return ax
 
 
@@ -119,7 +119,7 @@ def agreement_groups(frame: pd.DataFrame, *, ax: Axes | None = None, width: floa
     mark_open(ax, frame["ci_low"], frame["ci_high"])
     finish_rows(ax, groups)
     style.percent_axis(ax)
-    ax.set_xlabel("Agreement with people (%)")
+    style.name_below(ax, "Agreement with people (%)")
     style.legend_above(ax)
     return ax
 

@@ -142,7 +142,7 @@ def leave_one_out(result, *, ax: Axes | None = None, width: float = COLUMN) -> A
     ax.hlines(y, result.statistic, left_out, color=COLOURS["estimate"], linewidth=1.1)
     ax.plot(left_out, y, "o", color=COLOURS["estimate"])
     ax.xaxis.set_major_locator(MaxNLocator(6 if style.size(ax)[0] >= 5 else 4))
-    ax.set_xlabel(f"Correlation (of all: {result.statistic:.3f})")
+    style.name_below(ax, f"Correlation (of all: {result.statistic:.3f})")
     return ax
 
 

@@ -75,7 +75,7 @@ def difference(
     if numbers:
         beside(ax, y, texts)
     style.percent_axis(ax, points=True)
-    ax.set_xlabel("Difference of win rates (points)")
+    style.name_below(ax, "Difference of win rates (points)")
     style.legend_above(ax)
     return ax
 

@@ -193,10 +193,10 @@ def _published(ax, y, frame, published) -> bool:
 def _estimate_axis(ax, frame, value, drawn=None):
     if value in fractions_of(frame, value):
         style.percent_axis(ax)
-        ax.set_xlabel(AXES.get(value, f"{value.replace('_', ' ').capitalize()} (%)"))
+        style.name_below(ax, AXES.get(value, f"{value.replace('_', ' ').capitalize()} (%)"))
         rule(ax, 0.5, frame[value] if drawn is None else drawn)
     else:
-        ax.set_xlabel(value.replace("_", " ").capitalize())
+        style.name_below(ax, value.replace("_", " ").capitalize())
 
 
 def _forest_legend(ax, compared):
@@ -264,7 +264,7 @@ def bounds(
     if numbers:
         beside(ax, y, [f"{n:,} missing" if n else "" for n in frame["n_missing"]])
     style.percent_axis(ax)
-    ax.set_xlabel("Win rate (%)")
+    style.name_below(ax, "Win rate (%)")
     style.legend_above(ax)
     return ax
 
@@ -303,7 +303,7 @@ def by_source(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COL
         frame, ["model", "dataset", "win_rate", "ci_low", "ci_high"], figure="by_source", of="win_rate"
     )
     ax = grouped_rows(frame, "dataset", "model", "win_rate", ax=ax, width=width, sort=True)
-    ax.set_xlabel("Win rate (%)")
+    style.name_below(ax, "Win rate (%)")
     rule(ax, 0.5, frame["win_rate"])
     return ax
 
@@ -368,7 +368,7 @@ def finish_rows(ax, names, y=None) -> np.ndarray:
     y = np.arange(len(names)) if y is None else y
     ax.set_ylim(max(y, default=0) + 0.6, -0.6)
     style.bands(ax, y)
-    style.name_ticks(ax, y, names, width=0.46 * style.size(ax)[0])
+    style.name_ticks(ax, y, names, width=0.56 * style.size(ax)[0])
     ax.spines["left"].set_visible(False)
     return y
 

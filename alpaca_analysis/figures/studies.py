@@ -74,7 +74,7 @@ def preferences(
     style.legend_above(ax)
     rule(ax, 0.5, value)
     style.percent_axis(ax)
-    ax.set_xlabel(f"Prefers {what} (%)")
+    style.name_below(ax, f"Prefers {what} (%)")
     return ax
 
 
@@ -131,7 +131,7 @@ def beyond_humans(frame: pd.DataFrame, *, ax: Axes | None = None, width: float =
     mark_open(ax, low, high)
     ax.axvline(0, color=COLOURS["rule"], linewidth=0.7, zorder=1)
     style.percent_axis(ax, points=True)
-    ax.set_xlabel("Points of outcome per unit of length")
+    style.name_below(ax, "Points of outcome per unit of length")
     style.legend_above(ax)
     return ax
 
@@ -192,7 +192,7 @@ def gameability(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = C
         )
     beside(ax, y, texts)
     style.percent_axis(ax)
-    ax.set_xlabel("Score (%); gameability at the right")
+    style.name_below(ax, "Score (%); gameability at the right")
     style.legend_above(ax)
     return ax
 
@@ -298,5 +298,5 @@ def coverage(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COLU
     ax = grouped_rows(frame, "scenario", "method", "coverage", ax=ax, width=width)
     level = frame.attrs.get("confidence_level", 0.95)
     ax.axvline(level, color="black", linewidth=0.7, zorder=1)
-    ax.set_xlabel(f"Coverage of {100 * level:g} % intervals (%)")
+    style.name_below(ax, f"Coverage of {100 * level:g} % intervals (%)")
     return ax

@@ -391,6 +391,12 @@ def legend_above(ax: Axes, **look):
     return figure.legend(loc="outside upper left", ncols=columns, **look)
 
 
+def name_below(ax: Axes, text: str) -> None:
+    """Name the x axis of rows: a long name ends where the Axes end, so that it stays on the page."""
+    long = text_width(text, mpl.rcParams["axes.labelsize"]) > 0.36 * size(ax)[0]
+    ax.set_xlabel(text, loc="right" if long else "center")
+
+
 def count_axis(ax: Axes) -> None:
     """Write the numbers of the x axis with commas between thousands."""
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_number(value, 0)))

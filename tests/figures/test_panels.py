@@ -197,3 +197,43 @@ def test_a_table_of_claims_has_a_panel_for_each_reference(width):
     named = [t.get_text() for t in ax.figure.legends[0].get_texts()]
     assert named[0] == "recomputed, with interval"
     assert {f"printed: {v}" for v in one["verdict"]} == set(named[1:])
+
+
+def cut_off(ax):
+    """Return the texts of a figure that leave its page by more than a pixel."""
+    figure = ax.figure
+    figure.draw_without_rendering()
+    shown = [text for legend in figure.legends for text in legend.get_texts()]
+    for part in figure.axes:
+        shown += [*part.texts, part.xaxis.label, part.yaxis.label, part.title, part._left_title]
+        shown += part.get_legend().get_texts() if part.get_legend() else []
+        for axis in (part.xaxis, part.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            shown += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+    lost = []
+    for text in shown:
+        if text.get_visible() and text.get_text():
+            box = text.get_window_extent(figure.canvas.get_renderer())
+            over = (
+                figure.bbox.x0 - box.x0,
+                box.x1 - figure.bbox.x1,
+                figure.bbox.y0 - box.y0,
+                box.y1 - figure.bbox.y1,
+            )
+            if max(over) > 1:
+                lost.append(text.get_text())
+    return lost
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_text_of_the_gallery_is_cut_off(width):
+    import gallery
+
+    lost = {}
+    for name, entry in gallery.entries().items():
+        ax = entry.draw(width)
+        if found := cut_off(ax):
+            lost[name] = found
+        plt.close("all")
+    assert lost == {}
