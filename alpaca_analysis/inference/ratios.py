@@ -134,6 +134,42 @@ def standard_error(units: Units) -> np.ndarray:
     return out
 
 
+def jackknife_error(units: Units) -> np.ndarray:
+    """Return the jackknife (CR3) standard error of every column: leave out one unit at a time.
+
+    It equals `standard_error` where all units have one judgement, and is larger where some have many more
+    than others; `effective_units` less one are the degrees of freedom that go with it. Not for strata.
+
+    References
+    ----------
+    MacKinnon, J. G., Nielsen, M. O., Webb, M. D. (2023). Fast and reliable jackknife and bootstrap methods
+    for cluster-robust inference. Journal of Applied Econometrics 38(5).
+
+    Examples
+    --------
+    >>> units = Units(np.array([[1.0], [0.0], [1.0], [0.5]]), np.ones((4, 1)))
+    >>> bool(np.allclose(jackknife_error(units), standard_error(units)))
+    True
+    """
+    used = units.m > 0
+    size = units.counts @ used
+    apart = np.where(used, jackknife(units) - units.estimate, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.sqrt(np.where(size > 1, (size - 1) / size, np.nan) * (units.counts @ apart**2))
+
+
+def effective_units(units: Units) -> np.ndarray:
+    """Return how many equal units those of every column are worth: (sum m)^2 / sum m^2.
+
+    Examples
+    --------
+    >>> effective_units(Units(np.zeros((3, 1)), np.array([[1.0], [1.0], [4.0]]))).tolist()
+    [2.0]
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (units.counts @ units.m) ** 2 / (units.counts @ units.m**2)
+
+
 def undefined_errors(units: Units) -> np.ndarray:
     """Return for every column why its standard error is undefined, and "" where it is defined.
 

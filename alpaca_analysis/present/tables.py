@@ -78,7 +78,7 @@ def show(
     >>> table = from_counts({"model": ["gpt4"], "n_wins": [761], "n_losses": [32], "n_draws": [12]})
     >>> print(show(win_rate(table, method="t")))
     model  win rate (%)  95 % interval (%)  wins  draws  losses  judged  missing
-    gpt4   95.28 ± 0.72     93.87 to 96.69   761     12      32     805        0
+    gpt4   95.28 ± 0.72     93.66 to 96.50   761     12      32     805        0
     Method: mean outcome; interval: t; unit: judgement (no instruction ids)
     """
     frame = _frame(frame)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import optimize, special, stats
 
 from alpaca_analysis.foundations import options, ties
 from alpaca_analysis.foundations.errors import AnnotationError
@@ -44,9 +44,11 @@ def win_rate(
         Columns that make a group; each group gets one win rate. A group may not mix references or
         annotators.
     method : {"bca", "percentile", "t", "wilson"}
-        Interval: bias-corrected and accelerated bootstrap, percentile bootstrap, Student's t on the
-        (cluster-robust) standard error, or Wilson's score interval (wins and losses only, one
-        judgement per unit).
+        Interval: bias-corrected and accelerated bootstrap, percentile bootstrap, Student's t on the logit
+        scale with the jackknife (CR3) error and the degrees of freedom that instructions with unequal
+        numbers of judgements leave, or Wilson's score interval (wins and losses only, one judgement per
+        unit). Where all outcomes are 1, or all 0, the first three give way to the exact interval of
+        Clopper and Pearson over the units.
     confidence_level : float
         Coverage in (0, 1).
     n_resamples : int
@@ -80,7 +82,8 @@ def win_rate(
 
     References
     ----------
-    Efron, B. (1987), JASA 82(397), for "bca"; Wilson, E. B. (1927), JASA 22(158), for "wilson".
+    Efron, B. (1987), JASA 82(397), for "bca"; Wilson, E. B. (1927), JASA 22(158), for "wilson";
+    MacKinnon, J. G., Nielsen, M. O., Webb, M. D. (2023), Journal of Applied Econometrics 38(5), for "t".
 
     Examples
     --------
@@ -163,23 +166,42 @@ def _estimate(block, method, confidence_level, n_resamples, rng):
     units = block.units
     rate, error = units.estimate, ties.standard_error(ratios.standard_error(units))
     if method == "t":
-        low, high = _t_interval(units, rate, error, confidence_level)
+        low, high = _t_interval(units, rate, confidence_level)
     elif method == "wilson":
         low, high = _wilson_interval(block, confidence_level)
     else:
         low, high = intervals.resampled(units, method, confidence_level, n_resamples, rng)
     constant = ~(error > 0) & (method != "wilson")
     low, high = np.where(constant, np.nan, low), np.where(constant, np.nan, high)
+    low, high = _widened(units, rate, low, high, method, confidence_level)
     estimates = {"win_rate": rate, "standard_error": error, "ci_low": low, "ci_high": high}
     return estimates | block.counts | {"note": _notes(block, error, low, method)}
 
 
-def _t_interval(units, rate, error, confidence_level):
-    size = (units.counts[:, None] * (units.m > 0)).sum(axis=0)
+def _t_interval(units, rate, confidence_level):
+    error = ratios.jackknife_error(units) if units.strata is None else ratios.standard_error(units)
     lost = 1 if units.strata is None else units.strata.max() + 1
-    with np.errstate(invalid="ignore"):
-        half = stats.t.ppf((1 + confidence_level) / 2, size - lost) * error
-    return rate - half, rate + half
+    with np.errstate(invalid="ignore", divide="ignore"):
+        quantile = stats.t.ppf((1 + confidence_level) / 2, ratios.effective_units(units) - lost)
+        half = quantile * error / (rate * (1 - rate))
+        return special.expit(special.logit(rate) - half), special.expit(special.logit(rate) + half)
+
+
+def _widened(units, rate, low, high, method, confidence_level):
+    """Return intervals no narrower than those of units that all win, or all lose, where few could be seen."""
+    sizes = units.counts @ (units.m > 0)
+    with np.errstate(divide="ignore"):
+        all_won = ((1 - confidence_level) / 2) ** (1 / sizes)
+    if method == "wilson":
+        return low, high
+    unseen = coverage_notes.far_end(units) < coverage_notes.FAR_END
+    low, high = (
+        np.where(unseen, np.minimum(low, all_won), low),
+        np.where(unseen, np.maximum(high, 1 - all_won), high),
+    )
+    won, lost = ties.equal(rate, 1.0) & (sizes > 1), ties.equal(rate, 0.0) & (sizes > 1)
+    low = np.select([won, lost], [all_won, 0.0], low)
+    return low, np.select([won, lost], [1.0, 1 - all_won], high)
 
 
 def _wilson_interval(block, confidence_level):
@@ -218,19 +240,24 @@ def _notes(block, error, low, method):
             notes[k] = Reason("nothing_judged", "undefined: nothing was judged")
         elif np.isnan(error[k]):
             notes[k] = Reason("too_few_units", "error undefined: " + errors[k])
-        elif alike[k]:
+        elif alike[k] and np.isnan(low[k]):
             notes[k] = Reason("all_alike", "interval undefined: all outcomes are equal")
+        elif alike[k]:
+            notes[k] = Reason("all_alike", "all outcomes are equal: exact interval (Clopper-Pearson)")
         else:
             notes[k] = Reason("no_variation", unvarying)
     return notes
 
 
-def win_rate_bounds(table: pd.DataFrame, *, by: str | Sequence[str] = "model") -> pd.DataFrame:
+def win_rate_bounds(
+    table: pd.DataFrame, *, by: str | Sequence[str] = "model", confidence_level: float = 0.95
+) -> pd.DataFrame:
     """Bound the win rate over everything asked, whatever the missing judgements would have been.
 
     With n of N judged and win rate m among them, the rate over all N lies between
-    n m / N (every missing one lost) and (n m + N - n) / N (every missing one won). These are bounds,
-    not a confidence interval.
+    n m / N (every missing one lost) and (n m + N - n) / N (every missing one won). These are bounds, not a
+    confidence interval; the interval of Imbens and Manski adds the error of sampling to them: it holds the
+    win rate that all of them would have had, whatever it is, with the stated probability.
 
     Parameters
     ----------
@@ -238,22 +265,31 @@ def win_rate_bounds(table: pd.DataFrame, *, by: str | Sequence[str] = "model") -
         Judgements; missing ones are rows with a NaN outcome.
     by : str or sequence of str
         Columns that make a group.
+    confidence_level : float
+        Coverage in (0, 1).
 
     Returns
     -------
     DataFrame
-        `by` columns, ``win_rate``, ``low``, ``high``, ``n_total``, ``n_missing``, best first.
+        `by` columns, ``win_rate``, ``low``, ``high``, ``ci_low``, ``ci_high``, ``n_total``, ``n_missing``,
+        best first. The interval is NaN where one unit alone is known.
+
+    References
+    ----------
+    Imbens, G. W., Manski, C. F. (2004). Confidence intervals for partially identified parameters.
+    Econometrica 72(6).
 
     Examples
     --------
     >>> from alpaca_analysis import from_counts
     >>> table = from_counts({"model": ["xwin"], "n_wins": [765], "n_losses": [35], "n_draws": [1],
     ...                      "n_asked": [805]})
-    >>> win_rate_bounds(table).round(4)
-      model  win_rate     low    high  n_total  n_missing
-    0  xwin    0.9557  0.9509  0.9559      801          4
+    >>> win_rate_bounds(table)[["win_rate", "low", "high", "ci_low", "ci_high"]].round(4)
+       win_rate     low    high  ci_low  ci_high
+    0    0.9557  0.9509  0.9559  0.9378   0.9684
     """
-    by = options.groups(by, ("win_rate", "low", "high", "n_total", "n_missing", "reason", "note"))
+    options.level("confidence_level", confidence_level)
+    by = options.groups(by, ("win_rate", *BOUNDS, "n_total", "n_missing", "reason", "note"))
     table = from_every_side(check(table, require=by), by)
     refuse_mixed(table, by)
     judged = table["outcome"].notna()
@@ -266,12 +302,42 @@ def win_rate_bounds(table: pd.DataFrame, *, by: str | Sequence[str] = "model") -
     asked = out["n_total"] + out["n_missing"]
     out["win_rate"] = out["won"] / out["n_total"].where(out["n_total"] > 0)
     out["low"], out["high"] = out["won"] / asked, (out["won"] + out["n_missing"]) / asked
+    errors = [_errors_if_missing(table, by, outcome) for outcome in (0.0, 1.0)]
+    low_error, high_error = (out[by].merge(each, on=by, how="left")["error"] for each in errors)
+    half = _imbens_manski(out["high"] - out["low"], np.maximum(low_error, high_error), confidence_level)
+    out["ci_low"] = np.maximum(out["low"] - half * low_error, 0)
+    out["ci_high"] = np.minimum(out["high"] + half * high_error, 1)
     out = best_first(out, "win_rate", by)
     return finish(
-        out[[*by, "win_rate", "low", "high", "n_total", "n_missing"]].astype(
+        out[[*by, "win_rate", *BOUNDS, "n_total", "n_missing"]].astype(
             {"n_total": np.int64, "n_missing": np.int64}
         ),
         estimate=None,
         method="bounds over everything asked",
-        fractions=["win_rate", "low", "high"],
+        interval="imbens-manski",
+        unit=unit_of(table["instruction_id"].notna().any()),
+        confidence_level=confidence_level,
+        fractions=["win_rate", *BOUNDS],
     ).drop(columns=["reason", "note"])
+
+
+BOUNDS = ("low", "high", "ci_low", "ci_high")
+
+
+def _errors_if_missing(table, by, outcome):
+    """Return the standard error of each group, had all its missing judgements come out so."""
+    filled = table.assign(outcome=table["outcome"].fillna(outcome))
+    return pd.concat(
+        block.groups.assign(error=ratios.standard_error(block.units)) for block in blocks_of(filled, by)
+    )
+
+
+def _imbens_manski(width, error, confidence_level):
+    """Return C, which solves Phi(C + width / error) - Phi(-C) = level."""
+    out = np.full(len(width), np.nan)
+    for k, gap in enumerate(np.divide(width, error, out=np.full(len(width), np.nan), where=error > 0)):
+        if not np.isnan(gap):
+            out[k] = optimize.brentq(
+                lambda c, gap=gap: special.ndtr(c + gap) - special.ndtr(-c) - confidence_level, 0, 40
+            )
+    return out

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 
 import alpaca_analysis as aa
 from alpaca_analysis.claims.win_rates import rounds_to
@@ -157,10 +157,13 @@ def test_recomputed_values_are_those_of_the_counts():
         "chance", "verdict", "reason", "note",
     ]  # fmt: skip
     outcomes = np.repeat([1, 0, 0.5], [765, 35, 1])
+    mean, error = outcomes.mean(), stats.sem(outcomes)
     expected = [
-        outcomes.mean(),
-        stats.sem(outcomes),
-        *stats.ttest_1samp(outcomes, 0).confidence_interval(0.9),
+        mean,
+        error,
+        *special.expit(
+            special.logit(mean) + np.array(stats.t.interval(0.9, 800)) * error / (mean * (1 - mean))
+        ),
     ]
     columns = ["recomputed", "standard_error", "ci_low", "ci_high"]
     np.testing.assert_allclose(checked.loc[0, columns].astype(float), expected)

@@ -136,7 +136,7 @@ def test_csv_and_json_keep_every_digit(files, capsys):
 
 def test_undefined_numbers_are_null_and_their_reason_is_noted(files, capsys, tmp_path):
     path = tmp_path / "won.csv"
-    pd.DataFrame({"model": "m", "outcome": [1, 1]}).to_csv(path, index=False)
+    pd.DataFrame({"model": "m", "outcome": [0.5, 0.5]}).to_csv(path, index=False)
     code, text, err = run(capsys, ["win-rate", path, "-f", "json"])
     assert code == 0
     assert json.loads(text)[0]["ci_low"] is None

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from judgements import said
-from scipy import stats
+from scipy import special, stats
 
 import alpaca_analysis as aa
 from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
@@ -66,9 +66,18 @@ def test_order_and_attributes():
 SAMPLE = np.random.default_rng(5).choice([0, 0.5, 1], size=60, p=[0.3, 0.1, 0.6])
 
 
-def test_t_interval_is_scipys():
+def logit_end(mean, half):
+    """Return the upper end of an interval of half this width, made on the logit scale."""
+    return special.expit(special.logit(mean) + half / (mean * (1 - mean)))
+
+
+def test_t_interval_is_scipys_on_the_logit_scale():
     row = aa.win_rate(said(SAMPLE), method="t", confidence_level=0.9).iloc[0]
-    expected = stats.ttest_1samp(SAMPLE, 0).confidence_interval(0.9)
+    mean, error = SAMPLE.mean(), stats.sem(SAMPLE)
+    ends = special.logit(mean) + np.array(stats.t.interval(0.9, len(SAMPLE) - 1)) * error / (
+        mean * (1 - mean)
+    )
+    expected = special.expit(ends)
     np.testing.assert_allclose([row["ci_low"], row["ci_high"]], expected, rtol=1e-12)
     np.testing.assert_allclose(row["standard_error"], stats.sem(SAMPLE), rtol=1e-12)
 
@@ -129,11 +138,27 @@ def test_stratified_error():
     expected = np.sqrt((parts.var() * parts.size()).sum()) / 60
     np.testing.assert_allclose(row["standard_error"], expected, rtol=1e-12)
     # an average is lost in each of the two strata
-    np.testing.assert_allclose(
-        row["ci_high"] - row["win_rate"], stats.t.ppf(0.975, 58) * expected, rtol=1e-12
-    )
+    np.testing.assert_allclose(row["ci_high"], logit_end(row["win_rate"], stats.t.ppf(0.975, 58) * expected))
     boot = aa.win_rate(table, method="percentile", stratify="dataset").iloc[0]
     np.testing.assert_allclose(boot["ci_high"] - boot["ci_low"], 2 * 1.96 * expected, rtol=0.06)
+
+
+@pytest.mark.parametrize(
+    ("counts", "low", "high"),
+    [((765, 35, 1), 93.777, 96.840), ((734, 65, 2), 89.553, 93.506), ((703, 97, 1), 85.298, 89.946)],
+)
+def test_the_interval_of_imbens_and_manski(counts, low, high):
+    won, lost, drawn = ([n] for n in counts)
+    asked = aa.from_counts(
+        {"model": ["xwin"], "n_wins": won, "n_losses": lost, "n_draws": drawn, "n_asked": [805]}
+    )
+    row = aa.win_rate_bounds(asked).iloc[0]
+    np.testing.assert_allclose([100 * row["ci_low"], 100 * row["ci_high"]], [low, high], atol=6e-4)
+    judged = aa.from_counts({"model": ["xwin"], "n_wins": won, "n_losses": lost, "n_draws": drawn})
+    row = aa.win_rate_bounds(judged).iloc[0]  # nothing is missing: the normal interval
+    error = aa.win_rate(judged).loc[0, "standard_error"]
+    ends = row["win_rate"] + stats.norm.ppf([0.025, 0.975]) * error
+    np.testing.assert_allclose([row["ci_low"], row["ci_high"]], ends, rtol=1e-9)
 
 
 def test_bounds_are_those_of_every_answer():
@@ -198,9 +223,9 @@ def test_discrete():
 @pytest.mark.parametrize(
     ("outcomes", "note"),
     [
-        ([1.0, 1.0, 1.0], "all outcomes are equal"),
+        ([0.5, 0.5, 0.5], "all outcomes are equal"),
         ([1.0], "fewer than two units"),
-        ([np.nan, 1, 1], "all outcomes"),
+        ([np.nan, 0.9, 0.9], "all outcomes"),
     ],
 )
 @pytest.mark.parametrize("method", ["t", "bca", "percentile"])
@@ -209,6 +234,43 @@ def test_undefined_is_nan_with_a_reason(outcomes, note, method):
         row = aa.win_rate(said(outcomes), method=method).iloc[0]
     assert np.isnan([row["ci_low"], row["ci_high"]]).all()
     assert note in row["note"]
+
+
+@pytest.mark.parametrize("method", ["t", "bca", "percentile"])
+def test_twenty_wins_of_twenty_have_the_exact_interval(method):
+    row = aa.win_rate(said([1.0] * 20), method=method).iloc[0]
+    exact = stats.binomtest(20, 20).proportion_ci(0.95, "exact")
+    np.testing.assert_allclose([row["ci_low"], row["ci_high"]], [exact.low, exact.high], rtol=1e-12)
+    assert row["ci_low"] == pytest.approx(0.025 ** (1 / 20))
+    assert "exact interval (Clopper-Pearson)" in row["note"]
+    lost = aa.win_rate(said([0.0] * 20), method=method).iloc[0]
+    np.testing.assert_allclose([lost["ci_low"], lost["ci_high"]], [0, 1 - exact.low], rtol=1e-12)
+    twice = said([1.0] * 20, ids=[f"i{k // 2}" for k in range(20)], repeat=[0, 1] * 10)
+    assert aa.win_rate(twice, method=method).loc[0, "ci_low"] == pytest.approx(0.025 ** (1 / 10))
+    draw = aa.win_rate(said([1.0] * 19 + [0.5]), method=method).iloc[0]
+    assert draw["ci_low"] <= exact.low + 1e-12  # 19 wins and a draw say no more than 20 wins
+    assert draw["ci_high"] <= 1
+
+
+def test_unequal_instructions_use_the_jackknife_error_and_few_degrees_of_freedom():
+    rng = np.random.default_rng(3)
+    sizes = rng.integers(1, 30, 40)
+    ids = np.repeat([f"i{k:02}" for k in range(40)], sizes)
+    y = (rng.random(len(ids)) < np.repeat(rng.beta(4, 2, 40), sizes)).astype(float)
+    row = aa.win_rate(said(y, ids=ids, repeat=np.arange(len(ids))), method="t").iloc[0]
+    wins, m = pd.Series(y).groupby(ids).sum().to_numpy(), sizes
+    without = np.array([(wins.sum() - w) / (m.sum() - s) for w, s in zip(wins, m, strict=True)])
+    mean = y.mean()
+    error = np.sqrt(39 / 40 * ((without - mean) ** 2).sum())
+    effective = m.sum() ** 2 / (m**2).sum()
+    half = stats.t.ppf(0.975, effective - 1) * error / (mean * (1 - mean))
+    expected = special.expit(special.logit(mean) + np.array([-half, half]))
+    np.testing.assert_allclose([row["ci_low"], row["ci_high"]], expected, rtol=1e-12)
+    assert row["note"].startswith("interval approximate: 40 units of unequal size, worth about") == (
+        effective < 30
+    )
+    boot = aa.win_rate(said(y, ids=ids, repeat=np.arange(len(ids)))).iloc[0]
+    assert ("method='t' covers better" in boot["note"]) == (effective < 30)
 
 
 def test_nothing_judged_beside_something():
@@ -358,7 +420,7 @@ def test_groups_of_several_columns_and_partly_shared_instructions():
         assert ours["n_total"].tolist() == peer.count().tolist()
         np.testing.assert_allclose(ours["standard_error"], peer.sem())
         half = stats.t.ppf(0.975, peer.count() - 1) * peer.sem()
-        np.testing.assert_allclose(ours["ci_high"], peer.mean() + half)
+        np.testing.assert_allclose(ours["ci_high"], logit_end(peer.mean(), half))
         assert ours["note"].tolist() == [f"interval approximate: {n} units" for n in peer.count()]
 
 
@@ -410,7 +472,7 @@ def test_a_generator_as_seed():
     [("a", "a, z"), ("ab", "a, b, z"), ("abcd", "a, b, c and 2 more")],
 )
 def test_a_warning_names_three_and_counts_the_rest(models, message):
-    table = pd.concat([said([1.0], model=m) for m in models] + [said([0.0, 0.0], model="z")])
+    table = pd.concat([said([1.0], model=m) for m in models] + [said([0.5, 0.5], model="z")])
     with pytest.warns(UndefinedWarning) as caught:
         aa.win_rate(table, method="t")
     assert str(caught[0].message) == f"{message}: error undefined: fewer than two units"
