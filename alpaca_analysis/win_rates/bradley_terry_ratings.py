@@ -102,6 +102,10 @@ class Ratings:
         DataFrame
             One row: ``model_a``, ``model_b``, ``win_rate``, ``ci_low``, ``ci_high``, ``reason``, ``note``;
             with covariates at equal position, length and style.
+
+        See Also
+        --------
+        cycles : How often preferences on single instructions go round in a circle.
         """
         for model in (a, b):
             if model not in self.joint.models:

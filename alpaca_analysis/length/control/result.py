@@ -14,7 +14,7 @@ from alpaca_analysis.length.control.one_model import interval
 from alpaca_analysis.length.control.pairs import FittedModel, pair_error
 from alpaca_analysis.table.groups import select_models
 
-TRANSITIVE = "assumes that preferences are transitive; nobody judged the pair"
+TRANSITIVE = "assumes that mean preferences are transitive (see cycles); nobody judged the pair"
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,6 +73,10 @@ class LengthControl:
         ------
         AnnotationError
             An unknown model.
+
+        See Also
+        --------
+        cycles : How often preferences on single instructions go round in a circle.
         """
         theta, psi = np.subtract(self._coefficients(a), self._coefficients(b))
         # sigmoid(x) = (1 + tanh(x/2)) / 2, whose odd part makes the two directions sum to 1 exactly
