@@ -156,8 +156,7 @@ def estimates(result) -> tuple[pd.DataFrame, str]:
     style.need(frame, ["ci_low", "ci_high"], figure="forest", of="win_rate")
     said = frame.attrs.get("estimate")
     known = [c for c in (said, "lc_win_rate", "win_rate", "rating", *AXES, "estimate") if c in frame.columns]
-    if not known:
-        style.need(frame, ["win_rate"], figure="forest", of="win_rate")
+    style.need(frame, known[:1] or ["win_rate"], figure="forest", of="win_rate")
     return frame, known[0]
 
 
@@ -182,7 +181,7 @@ def _published(ax, y, frame, published) -> bool:
     if published is None:
         return False
     printed = published.reindex(frame["model"].astype(str)).to_numpy(dtype=float)
-    refuse_percent(printed, "published")
+    style.refuse_percent(printed, "published")
     if not np.isfinite(printed).any():
         return False
     look = {"markersize": 6.5, "markeredgewidth": 0.9, "color": COLOURS["published"]}
@@ -435,9 +434,3 @@ def rule(ax, value, data) -> None:
     low, high = ax.get_xlim()
     if low < value < high or (np.nanmin(data) < value < np.nanmax(data)):
         ax.axvline(value, color=COLOURS["rule"], linewidth=0.7, linestyle=(0, (4, 2)), zorder=1)
-
-
-def refuse_percent(values, name) -> None:
-    """Raise where a number that should be a fraction exceeds 1."""
-    if np.nanmax(values, initial=0) > 1:
-        raise ValueError(f"{name}: found {np.nanmax(values):g}, expected fractions; divide percent by 100")

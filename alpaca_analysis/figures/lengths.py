@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import Affine2D, ScaledTranslation, blended_transform_factory
 
 from alpaca_analysis.figures import labels, style
-from alpaca_analysis.figures.leaderboards import refuse_percent
 from alpaca_analysis.figures.style import COLOURS, COLUMN, LINES, MARKERS, ROW, SERIES, on_one_line
 from alpaca_analysis.foundations.errors import AnnotationError
 
@@ -212,7 +211,6 @@ def length_scatter(
     points = points.leave_one_out if hasattr(points, "leave_one_out") else points
     style.need(points, ["model", "length", "win_rate"], figure="length_scatter", of="model_length_regression")
     points = points.dropna(subset=["length", "win_rate"])
-    refuse_percent(points["win_rate"], "win_rate")
     ax = style.axes(ax, width=width, height=min(0.75 * width, 4.2))
     chosen = points["model"].isin(list(highlight)).to_numpy()
     for which, colour, marker in ((~chosen, "estimate", "o"), (chosen, "highlight", "D")):

@@ -95,6 +95,9 @@ def styled(draw: Callable[_P, _R]) -> Callable[_P, _R]:
     return wrapper
 
 
+ALWAYS_FRACTIONS = ("win_rate", "lc_win_rate", "agreement", "probability", "low", "high")
+
+
 def need(frame, columns: Sequence[str], *, figure: str, of: str) -> None:
     """Raise where what is to be drawn is no frame that has `columns`.
 
@@ -106,6 +109,13 @@ def need(frame, columns: Sequence[str], *, figure: str, of: str) -> None:
         What the figure draws.
     figure, of : str
         Which figure it is, and what makes such frames, for the message.
+
+    Raises
+    ------
+    AnnotationError
+        No frame, no rows, or a column that is not there.
+    ValueError
+        Percent where the result says, or its name, that a column holds fractions.
 
     Examples
     --------
@@ -125,6 +135,16 @@ column 'win_rate', as win_rate returns it
         if column not in frame:
             found = Verbatim("the columns " + ", ".join(map(str, frame.columns)))
             raise AnnotationError(f"a column {column!r}, as {of} returns it", source=source, found=found)
+    said = frame.attrs.get("fractions", ())
+    for column in dict.fromkeys([*said, *(c for c in columns if c in ALWAYS_FRACTIONS)]):
+        if column in frame and pd.api.types.is_numeric_dtype(frame[column]):
+            refuse_percent(frame[column], column)
+
+
+def refuse_percent(values, name: str) -> None:
+    """Raise where a number that should be a fraction exceeds 1."""
+    if np.nanmax(np.asarray(values, dtype=float), initial=0) > 1:
+        raise ValueError(f"{name}: found {np.nanmax(values):g}, expected fractions; divide percent by 100")
 
 
 def axes(ax: Axes | None, *, width: float = COLUMN, height: float | None = None) -> Axes:

@@ -70,6 +70,19 @@ def test_forest_refuses_percent_where_fractions_belong(xwin):
         figures.forest(win_rate(xwin, method="t"), published=pd.Series({"xwinlm-70b-v0.1": 95.57}))
 
 
+@pytest.mark.parametrize("column", ["win_rate", "lc_win_rate"])
+def test_frames_in_percent_are_refused_whether_or_not_they_say_what_they_hold(xwin, column):
+    frame = win_rate(xwin, method="t").rename(columns={"win_rate": column})
+    percent = frame.assign(**{c: 100 * frame[c] for c in (column, "ci_low", "ci_high")})
+    percent.attrs = {}
+    with pytest.raises(
+        ValueError, match=rf"{column}: found 95\.\d+, expected fractions; divide percent by 100"
+    ):
+        figures.forest(percent)
+    with pytest.raises(ValueError, match="win_rate: found 95"):
+        figures.bounds(percent.assign(win_rate=percent[column], low=0.9, high=0.95, n_missing=0))
+
+
 def test_forest_opens_the_marker_where_there_is_no_interval(xwin):
     result = win_rate(xwin, method="t")
     result.loc[1, ["ci_low", "ci_high"]] = np.nan
