@@ -15,11 +15,11 @@ from scipy import stats
 from alpaca_analysis.biases.sides import different, named_judges, positions, require_ids, singly
 from alpaca_analysis.foundations import options, ties
 from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
-from alpaca_analysis.inference import intervals
+from alpaca_analysis.inference import coverage_notes, intervals
 from alpaca_analysis.inference.ratios import Units
 from alpaca_analysis.inference.results import Reason, finish
 from alpaca_analysis.table.checks import check
-from alpaca_analysis.table.groups import refuse_mixed, select_models
+from alpaca_analysis.table.groups import refuse_mixed, require_judged, select_models
 
 COMPONENTS = ("variance_instructions", "variance_repeats", "noise_share")
 INTERVAL = ("standard_error", "ci_low", "ci_high")
@@ -38,6 +38,7 @@ NOTES = {
     "no_repeats": "components undefined: nothing was judged twice",
     "too_few_units": "undefined: fewer than two instructions",
     "cut_at_zero": "the instructions' component came out below 0 and was set to 0",
+    "few_units": f"intervals approximate: fewer than {coverage_notes.FEWEST_UNITS} instructions",
     "no_variation": "interval undefined: no variation",
 }
 
@@ -213,6 +214,7 @@ def _rows(table, by, between):
     required = sorted({*by} - {"annotator"})
     rows = named_judges(check(table, require=required))
     require_ids(rows)
+    require_judged(rows)
     if between is not None:
         select_models(rows, between)
         rows = rows[rows["model"].isin(list(between))].reset_index(drop=True)
@@ -274,6 +276,8 @@ def _components(part, name, confidence_level):
         numbers |= {"ci_low": numbers[name] - half, "ci_high": numbers[name] + half}
     else:
         codes.append("no_variation")
+    if n < coverage_notes.FEWEST_UNITS and error > 0:
+        codes.append("few_units")
     return numbers | {"standard_error": error}, codes
 
 

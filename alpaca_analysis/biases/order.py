@@ -119,7 +119,7 @@ def order_consistency(
     attrs = rates.attrs
     rates = rates.drop(columns="n").merge(counts, on=by, how="left")
     tests = _by_group(pairs.assign(place=place), by, lambda part: {"pvalue": _sign_test(part)})
-    beyond = _by_group(_flips(rows, pairs, by), by, lambda part: _beyond(part, confidence_level))
+    beyond = _by_group(_flips(rows, pairs, by), by, lambda part: _beyond(part, confidence_level), BEYOND)
     result = rates.merge(tests, on=by, how="left").merge(beyond, on=by, how="left")
     lost = result["flips_beyond_repeats"].isna()
     columns = [*by, "n_pairs", "consistent", "standard_error", "ci_low", "ci_high", *COUNTS[1:], "pvalue"]
@@ -255,12 +255,12 @@ def _both_orders(rows, by):
     return pairs.assign(n=1)
 
 
-def _by_group(frame, by, statistic):
-    """Return a frame with one row per group: what `statistic` says of its rows."""
+def _by_group(frame, by, statistic, empty=()):
+    """Return a frame with one row per group: what `statistic` says of its rows; `empty` names its columns."""
     found = []
     for key, part in frame.groupby(by, observed=True, dropna=False):
         found.append(dict(zip(by, key, strict=True)) | statistic(part))
-    return pd.DataFrame(found)
+    return pd.DataFrame(found) if found else pd.DataFrame(columns=[*by, *empty])
 
 
 def _sign_test(pairs):

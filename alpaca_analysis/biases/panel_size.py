@@ -110,6 +110,7 @@ def effective_judges(
             confidence_level=confidence_level,
         )
     one, two = np.triu_indices(len(names), 1)
+    known = not np.isnan(estimate)
     row = {
         "n_judges": len(names),
         "effective": float(estimate),
@@ -119,7 +120,7 @@ def effective_judges(
         "correlation": float(whole.mean()),
         "lowest": float(whole.min()),
         "highest": float(whole.max()),
-        "most_alike": " and ".join(names[k[np.argmax(whole)]] for k in (one, two)) if whole.size else "",
+        "most_alike": " and ".join(names[k[np.argmax(whole)]] for k in (one, two)) if known else "",
         "n": int((pairs.items["n"].to_numpy()[used]).sum()),
     }
     undefined = Reason("no_variation", "undefined: a judge makes the same error on every pair")
@@ -132,7 +133,7 @@ def effective_judges(
         confidence_level=confidence_level,
         n_resamples=n_resamples,
         rng=rng,
-        notes=[undefined if np.isnan(estimate) else ""],
+        notes=["" if known else undefined],
         undefined=["n_judges"],
     )
 

@@ -16,6 +16,7 @@ from alpaca_analysis.foundations.errors import AnnotationError, Verbatim, warn
 from alpaca_analysis.inference.results import finish
 from alpaca_analysis.people.votes import comparison_columns, matching_columns
 from alpaca_analysis.table.checks import check
+from alpaca_analysis.table.groups import require_judged
 
 Rule = Literal["mean", "majority", "dawid_skene"]
 PANEL = "panel"
@@ -165,7 +166,10 @@ def judged_by(votes: Votes, rule: Rule) -> pd.DataFrame:
         posterior = _fitted(votes)[2]
         outcome = posterior @ VERDICTS
     outcome = np.where(n_votes > 0, outcome, np.nan)
-    items = votes.items.assign(annotator=PANEL, outcome=ties.verdicts(outcome), n_votes=n_votes, n=1)
+    reference = votes.items["reference"].replace("", None)
+    items = votes.items.assign(
+        reference=reference, annotator=PANEL, outcome=ties.verdicts(outcome), n_votes=n_votes, n=1
+    )
     return check(items)
 
 
@@ -251,6 +255,7 @@ def votes_of(table: pd.DataFrame, on: Sequence[str] | None = None) -> Votes:
     on = matching_columns(on)
     table = named_judges(check(table, require=on or ()))
     require_ids(table)
+    require_judged(table)
     judges = sorted(table["annotator"].unique())
     if len(judges) < 2:
         found = Verbatim(f"one: {judges[0]}")

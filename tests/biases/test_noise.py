@@ -105,7 +105,7 @@ def test_a_judge_that_tosses_coins_is_cut_at_0_and_says_so():
 
 def test_nothing_judged_twice_is_undefined_with_a_reason():
     result = aa.judge_noise(said([1, 0, 1, 1]))
-    assert result["reason"].tolist() == ["no_repeats"]
+    assert result["reason"].tolist() == ["no_repeats few_units"]
     assert result[["variance_repeats", "flip_rate", "noise_share"]].isna().all(axis=None)
     assert result["standard_error"][0] == pytest.approx(0.25)
     with pytest.warns(UndefinedWarning, match="fewer than two"):
@@ -123,6 +123,13 @@ def test_orders_are_no_repeats():
 def test_between_takes_two_models(between):
     with pytest.raises(ValueError, match="between: found"):
         aa.judge_noise(said([1, 0]), between=between)
+
+
+def test_nothing_judged_is_refused_and_few_instructions_are_named():
+    table = repeated(np.random.default_rng(3), np.full(6, 3))
+    with pytest.raises(AnnotationError, match="at least one usable judgement"):
+        aa.judge_noise(table.assign(outcome=np.nan))
+    assert "few_units" in aa.judge_noise(table)["reason"][0]
 
 
 @pytest.mark.slow

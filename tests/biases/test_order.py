@@ -7,7 +7,7 @@ from judgements import said
 from numpy.testing import assert_allclose
 
 import alpaca_analysis as aa
-from alpaca_analysis.foundations.errors import AnnotationError
+from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
 
 QUICK = {"method": "t"}
 
@@ -140,6 +140,15 @@ def test_what_cannot_be_compared_is_refused(change, message):
     table = said([1, 0], ids=["a", "b"], position=[1, 1]).assign(**change)
     with pytest.raises(AnnotationError, match=message):
         aa.order_consistency(table)
+
+
+def test_no_usable_verdict_is_undefined_with_a_reason():
+    table = said([np.nan] * 4, ids=list("aabb"), position=[1, 2] * 2)
+    with pytest.warns(UndefinedWarning):
+        (row,) = aa.order_consistency(table, **QUICK).to_dict("records")
+    assert (row["n_pairs"], row["n_missing"]) == (0, 2)
+    assert np.isnan([row["consistent"], row["pvalue"], row["flips"]]).all()
+    assert row["note"]
 
 
 @pytest.mark.slow

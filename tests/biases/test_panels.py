@@ -188,6 +188,17 @@ def test_one_annotator_is_no_panel(call):
         call(said([1, 0]))
 
 
+def test_nothing_judged_is_refused():
+    table, _ = noisy(np.random.default_rng(1), 10, [0.9, 0.8])
+    with pytest.raises(AnnotationError, match="at least one usable judgement"):
+        aa.dawid_skene(table.assign(outcome=np.nan))
+
+
+def test_a_missing_reference_stays_missing():
+    table, _ = noisy(np.random.default_rng(1), 10, [0.9, 0.8])
+    assert aa.panel(table.drop(columns="reference"))["reference"].isna().all()
+
+
 @pytest.mark.slow
 def test_interval_of_the_effective_number_covers():
     """500 data sets of 300 pairs with a tenth of shared slips: the population value from two million."""
