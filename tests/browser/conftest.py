@@ -21,6 +21,7 @@ QUIET = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 SETTINGS = {
+    "apputils-extension/themes": '{"adaptive-theme": true}',  # light or dark as the browser says
     "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
     # Else only the cells in view are laid out, and JupyterLab scrolls to the last one when it likes.
     "notebook-extension/tracker": '{"windowingMode": "none"}',

@@ -1,5 +1,6 @@
 """Pairs read in JupyterLab and on a page: fluid, by keyboard, harmless, with intervals that are the package's."""
 
+import re
 import time
 
 import nbformat
@@ -246,3 +247,46 @@ def test_pairs_are_labelled_blind_by_keyboard_in_jupyterlab(page, lab, shots, tm
     assert outside(page) == []
     assert page.title() != "owned"
     assert [text for text in said if "owned" in text or "aa-window" in text] == []
+
+
+def luminance(colour):
+    """Return the relative luminance of a colour as a browser writes it."""
+    channels = np.array([float(part) for part in re.findall(r"[0-9.]+", colour)[:3]]) / 255
+    linear = np.where(channels <= 0.03928, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1920)])
+def test_everything_can_be_read_in_jupyterlab_light_and_dark(page, lab, shots, tmp_path, scheme, width):
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 1000})
+    name = notebook(
+        lab,
+        f"all_{scheme}.ipynb",
+        f"HOSTILE = {HOSTILE!r}\n{TABLE}\nimport alpaca_analysis as aa\ntable = make(2, 30)\naa.explore(table)",
+        "aa.browse(table)",
+        f"aa.label(table, {str(tmp_path / 'l.jsonl')!r})",
+    )
+    run_all(page, lab, name)
+    page.locator(".aa-window section .text").nth(3).wait_for(timeout=SLOW)
+    page.locator(".aa-chart").first.wait_for(timeout=SLOW)
+    page.screenshot(path=shots / f"all_{scheme}_{width}.png")
+    seen = page.evaluate(
+        """() => {
+            const solid = (node) => {
+                for (; node; node = node.parentElement) {
+                    const colour = getComputedStyle(node).backgroundColor;
+                    if (!colour.startsWith("rgba(0, 0, 0, 0")) return colour;
+                }
+            };
+            const chosen = ".aa-window .text, .aa-window select, .aa-window .measures, .aa-window .slices td, .aa-chart th, .aa-chart td.number";
+            return [...document.querySelectorAll(chosen)].map((n) => [n.className, getComputedStyle(n).color, solid(n)]);
+        }"""
+    )
+    assert len(seen) > 30
+    for what, text, behind in seen:
+        lighter, darker = sorted([luminance(text), luminance(behind)], reverse=True)
+        assert (lighter + 0.05) / (darker + 0.05) > 4.5, (what, text, behind)
+    assert (luminance(seen[0][2]) < 0.1) == (scheme == "dark")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert outside(page) == []
