@@ -226,6 +226,7 @@ def audit(
         "rng": seed_of(rng),
         "n_files": len(attrs.get("files", [])),
         "disagreements": _from_common_folder(attrs.get("disagreements", []), attrs.get("files", [])),
+        "probabilities": _from_common_folder(attrs.get("probabilities", []), attrs.get("files", [])),
         "skipped": skipped,
         "not_given": {k: why for k, why in NEEDS.items() if k not in results and k not in skipped},
     }

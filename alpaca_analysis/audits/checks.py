@@ -14,6 +14,7 @@ CHECKS = (
     ("outputs", "health", "Are the outputs answers?"),
     ("reference", "health", "Were all models judged against the same outputs?"),
     ("folder and file", "health", "Do the files say what their folders say?"),
+    ("log probabilities", "health", "Are the preferences what their own log probabilities say?"),
     ("missing judgements", "health", "Is every pair judged?"),
     ("draws", "health", "Does the judge decide?"),
     ("verdicts", "win_rates", "Were verdicts read as they were meant?"),
@@ -57,6 +58,8 @@ def checks(findings: pd.DataFrame, results: dict[str, pd.DataFrame], settings: d
             why = NO_LENGTHS
         if name == "folder and file" and not settings.get("n_files", 0):
             why = "no files with folders of their own were read"
+        if name == "log probabilities" and not settings.get("probabilities"):
+            why = "no weighted preferences with log probabilities were read (raw_completion)"
         if section in results and name == "reference" and len(results[section]) < 2:
             why = why or "there is one model"
         if section in ("own_family", "beyond_people") and section in results:

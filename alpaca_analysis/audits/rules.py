@@ -35,7 +35,8 @@ def collect(results: dict[str, pd.DataFrame], settings: dict) -> pd.DataFrame:
     results : dict of str to DataFrame
         Sections of an audit; rules whose section is absent find nothing.
     settings : dict
-        ``disagreements`` (what files say against their folders) and ``skipped`` (why a section is absent).
+        ``disagreements`` (what files say against their folders), ``probabilities`` (what log probabilities
+        say against preferences) and ``skipped`` (why a section is absent).
 
     Returns
     -------
@@ -63,6 +64,7 @@ def collect(results: dict[str, pd.DataFrame], settings: dict) -> pd.DataFrame:
     )
     found = [f for name, rule in rules if name in results for f in rule(results[name])]
     found += [_folders(d) for d in settings.get("disagreements", [])]
+    found += [_probabilities(told) for told in settings.get("probabilities", []) if told["contradicted"]]
     skipped = settings.get("skipped", {})
     for why in dict.fromkeys(skipped.values()):
         names = ", ".join(name.replace("_", " ") for name in skipped if skipped[name] == why)
@@ -101,6 +103,16 @@ def _folders(disagreement) -> tuple:
         "which was taken: whose judgements are these?"
     )
     return ("high", "folder and file", d["folder"] if d["column"] == "model" else "", text, d["file"])
+
+
+def _probabilities(told) -> tuple:
+    wrong, first = told["contradicted"], told["contradicted"][0]
+    verb = "preferences are" if len(wrong) != 1 else "preference is"
+    text = f"{len(wrong)} of {told['n']} stored {verb} not what their own log probabilities say"
+    evidence = (
+        f"{told['file']}, row {first['row']}: {first['stored']:g} stored, {first['told']:g} by probabilities"
+    )
+    return "high", "log probabilities", "", text, evidence
 
 
 def _outputs(health: pd.DataFrame) -> Iterator[tuple]:

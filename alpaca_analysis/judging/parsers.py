@@ -13,6 +13,8 @@ import re
 import warnings
 from collections.abc import Sequence
 
+from alpaca_analysis.table.readers.probabilities import share_of_first
+
 Reading = tuple[float, str]
 LONGEST = 20_000  # characters; a ranking is about a hundred
 
@@ -118,12 +120,8 @@ def read_label_logprobs(
         return math.nan, "neither label among the likeliest tokens"
     if sum(map(math.exp, listed.values())) < min_mass:
         return math.nan, "labels too unlikely"
-    first, second = (listed.get(label, -math.inf) for label in labels)
-    if max(first, second) == -math.inf:
-        return math.nan, "labels too unlikely"
-    largest = max(first, second)  # subtracted so that tiny probabilities do not vanish
-    a, b = math.exp(first - largest), math.exp(second - largest)
-    return a / (a + b), ""
+    share = share_of_first(listed, labels)
+    return share, "labels too unlikely" if math.isnan(share) else ""
 
 
 _CHOICE = re.compile(r"pair[ ]+(\d{1,4})[ ]*:[ ]*(A|B|draw)[ ]*\.?", re.ASCII | re.IGNORECASE)

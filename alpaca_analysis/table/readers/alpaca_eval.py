@@ -18,6 +18,7 @@ import pandas as pd
 from alpaca_analysis.foundations.errors import AnnotationError, warn
 from alpaca_analysis.foundations.files import folder_name
 from alpaca_analysis.table.readers.files import Columns
+from alpaca_analysis.table.readers.probabilities import told_by_probabilities
 from alpaca_analysis.table.readers.rows import (
     Rows,
     codes,
@@ -65,7 +66,8 @@ def to_rows(columns: Columns, *, texts: bool = False, values: Mapping | None = N
     columns : Columns
         The fields ``instruction``, ``output_1`` (reference), ``output_2`` (model), ``generator_1``,
         ``generator_2``, ``preference``; optional ``annotator``, ``annotator_index``, ``dataset``,
-        ``position`` and ``repeat``.
+        ``position``, ``repeat`` and ``raw_completion``, whose log probabilities are compared with the
+        preferences.
     texts : bool
         Keep instruction and outputs.
     values : mapping, optional
@@ -88,17 +90,21 @@ def to_rows(columns: Columns, *, texts: bool = False, values: Mapping | None = N
         )
         shown = columns.get("position") or []
         extra["position"] = codes(shown, places, columns=columns, column="position", expected=expected)
+    outcome = _outcomes(columns, values)
+    completions = columns.get("raw_completion")
+    told = told_by_probabilities(completions, outcome, columns.source) if completions else None
     return require_outcome(
         Rows(
             source=columns.source,
             ids=list(map(instruction_id, prompts)),
             names=named,
-            outcome=_outcomes(columns, values),
+            outcome=outcome,
             length_model=lengths(output_2),
             length_reference=lengths(output_1),
             extra=extra,
             disagreements=disagreements,
             sha256=columns.sha256,
+            probabilities=told,
         )
     )
 

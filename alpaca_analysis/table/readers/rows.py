@@ -49,6 +49,8 @@ class Rows:
         Gives the hash of the file.
     n_not_text : int, optional
         Outputs that are not text, where that is not the number of missing lengths.
+    probabilities : dict, optional
+        What log probabilities in the file say of its preferences.
     """
 
     source: str
@@ -62,6 +64,7 @@ class Rows:
     disagreements: list = field(default_factory=list)
     sha256: Callable[[], str] | None = None
     n_not_text: int | None = None
+    probabilities: dict | None = None
 
     def __len__(self) -> int:
         return len(self.outcome)
@@ -281,7 +284,8 @@ def join(parts: Sequence[Rows]) -> pd.DataFrame:
     DataFrame
         The table; ``.attrs["counts"]`` counts files, rows, missing outcomes and outputs that are no
         text, ``.attrs["files"]`` lists each source with its hash, names and number of rows,
-        ``.attrs["disagreements"]`` what folder names contradict.
+        ``.attrs["disagreements"]`` what folder names contradict; ``.attrs["probabilities"]``, where files
+        hold log probabilities, which stored preferences they contradict.
     """
     sizes = [len(part) for part in parts]
     try:
@@ -308,6 +312,8 @@ def join(parts: Sequence[Rows]) -> pd.DataFrame:
         "files": Provenance(map(_about, parts)),
         "disagreements": Provenance(d for part in parts for d in part.disagreements),
     }
+    if told := [part.probabilities for part in parts if part.probabilities]:
+        table.attrs["probabilities"] = Provenance(told)
     return table
 
 
