@@ -66,13 +66,17 @@ def test_random_sides_count_as_pandas_counts_them():
         lambda t: aa.rank_sets(t, n_resamples=9),
         lambda t: aa.pairwise_differences(t, n_resamples=9),
         lambda t: aa.fit_length_control(t, difficulty=None),
-        lambda t: aa.audit(t, n_resamples=9),
     ],
 )
 def test_what_takes_one_reference_says_what_to_call(statistic):
     table = both_orders().assign(length_model=5.0, length_reference=6.0)
     with pytest.raises(aa.AnnotationError, match=r"found 2: alpha, beta, .*bradley_terry rates"):
         statistic(table)
+
+
+def test_an_audit_says_what_to_call_instead_of_win_rates():
+    table = both_orders().assign(length_model=5.0, length_reference=6.0)
+    assert "bradley_terry" in aa.audit(table, n_resamples=9).settings["skipped"]["win_rates"]
 
 
 def test_whose_outcome_it_is_has_to_be_said():
