@@ -74,9 +74,9 @@ def test_what_takes_one_reference_says_what_to_call(statistic):
         statistic(table)
 
 
-def test_an_audit_says_what_to_call_instead_of_win_rates():
+def test_an_audit_says_what_to_call_instead_of_length_control():
     table = both_orders().assign(length_model=5.0, length_reference=6.0)
-    assert "bradley_terry" in aa.audit(table, n_resamples=9).settings["skipped"]["win_rates"]
+    assert "bradley_terry" in aa.audit(table, n_resamples=9).settings["skipped"]["length_control"]
 
 
 def test_whose_outcome_it_is_has_to_be_said():
