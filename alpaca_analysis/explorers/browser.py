@@ -107,8 +107,8 @@ def browse(
     """Read judged pairs side by side: texts, verdict, lengths, people's votes, what sets them apart.
 
     Words that both outputs share, or that one alone has, are marked. In the view pairs are searched,
-    filtered, sorted and cut into slices whose win rates have intervals (Student's t, clustered by
-    instruction, as ``win_rate(method="t")``). Texts travel when they are looked at.
+    filtered, sorted and cut into slices whose win rates have the intervals of ``win_rate(method="t")``. Texts
+    travel when they are looked at.
 
     Parameters
     ----------

@@ -134,9 +134,27 @@ def test_slices_have_the_intervals_of_win_rate(page, judged, tmp_path):
         for name, _, rate, interval, n in rows:
             row = expected.loc[name]
             assert rate == f"{100 * row['win_rate']:.1f}"
-            low, high = np.clip([row["ci_low"], row["ci_high"]], 0, 1)
-            assert interval == f"{100 * low:.1f} to {100 * high:.1f}"
+            assert interval == f"{100 * row['ci_low']:.1f} to {100 * row['ci_high']:.1f}"
             assert int(n) == row["n_total"]
+
+
+def test_slices_of_unequal_or_uniform_outcomes_have_the_intervals_of_win_rate(page, judged, tmp_path):
+    uneven = judged[(judged["model"] != "model-00") | (judged.index % 7 == 0)].copy()  # units of unequal size
+    uneven.loc[uneven["dataset"] == "vicuna", "outcome"] = 1.0
+    part = uneven[uneven["model"] == "model-03"].index
+    uneven.loc[part, "outcome"] = 1.0
+    uneven.loc[part[0], "outcome"] = 0.5  # a loss may not have been seen yet
+    page.goto(browse(uneven, sort="table").to_html(tmp_path / "p.html").as_uri())
+    for by in ("model", "dataset"):
+        page.get_by_label("slices by").select_option(by)
+        rows = page.locator(".slices tbody tr").evaluate_all(
+            "nodes => nodes.map(n => [...n.children].map(c => c.textContent))"
+        )
+        expected = win_rate(uneven, by=by, method="t").set_index(by)
+        for name, _, _, interval, _ in rows:
+            row = expected.loc[name]
+            found = [float(text) for text in interval.split(" to ")]
+            np.testing.assert_allclose(found, 100 * row[["ci_low", "ci_high"]].astype(float), atol=0.051)
 
 
 def test_words_that_one_alone_or_both_have_are_marked(page, written):

@@ -89,7 +89,7 @@ def numbers(pairs: pd.DataFrame, sort: str, *, of: int | None = None) -> dict:
         "position": _plain(pairs["position"], 0) if "position" in pairs else None,
         "edges": edges,
         "unit": [int(u) for u in unit],
-        "quantiles": stats.t.ppf(0.975, np.arange(1, 1001)).round(6).tolist(),
+        "quantiles": stats.t.ppf(0.975, [*range(1, 1001), np.inf]).round(6).tolist(),
         "facets": facets,
         "single": single,
         "by": next(iter(facets), "length difference" if len(known) else ""),

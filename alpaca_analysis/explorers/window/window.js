@@ -59,7 +59,8 @@ export const number = (value, places = 0) => value === null || value === undefin
   value.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places }).replace("-", "−");
 const signed = (value) => (value > 0 ? "+" : "") + number(value);
 
-// Mean outcome with Student's t interval, clustered by instruction: what win_rate(method="t") computes.
+// Mean outcome with its interval, as win_rate(method="t") computes it: Student's t on the logit scale with
+// the jackknife error over instructions, never narrower than where all outcomes were alike.
 export function estimate(rows, outcome, unit, quantiles) {
   const sums = new Map();
   let n = 0, total = 0;
@@ -70,13 +71,35 @@ export function estimate(rows, outcome, unit, quantiles) {
     const held = sums.get(unit[i]);
     if (held) { held[0] += outcome[i]; held[1] += 1; } else sums.set(unit[i], [outcome[i], 1]);
   }
-  const mean = total / n, groups = sums.size;
-  let squares = 0;
-  for (const [sum, size] of sums.values()) squares += (sum - size * mean) ** 2;
-  const error = groups > 1 ? Math.sqrt(groups / (groups - 1) * squares) / n : NaN;
-  const half = quantiles[Math.min(groups - 1, quantiles.length) - 1] * error;
-  const within = (value) => Math.min(1, Math.max(0, value));  // a win rate is
-  return error > 1e-9 ? { n, mean, low: within(mean - half), high: within(mean + half) } : { n, mean, low: null, high: null };
+  const mean = total / n, groups = sums.size, none = { n, mean, low: null, high: null };
+  if (groups < 2) return none;
+  let apart = 0, squares = 0, shares = 0;
+  for (const [sum, size] of sums.values()) {
+    apart += ((total - sum) / (n - size) - mean) ** 2;
+    squares += size ** 2;
+    shares += ((sum - size * mean) / n) ** 2;
+  }
+  const allWon = 0.025 ** (1 / groups);
+  if (mean > 1 - 1e-12) return { n, mean, low: allWon, high: 1 };
+  if (mean < 1e-12) return { n, mean, low: 0, high: 1 - allWon };
+  const error = Math.sqrt((groups - 1) / groups * apart), freedom = n ** 2 / squares - 1;
+  if (!(error > 1e-9) || freedom < 1) return none;
+  const half = quantile(freedom, quantiles) * error / (mean * (1 - mean));
+  const logit = Math.log(mean / (1 - mean)), back = (x) => 1 / (1 + Math.exp(-x));
+  let low = back(logit - half), high = back(logit + half);
+  if (shares * groups ** 2 / Math.max(mean, 1 - mean) ** 2 < 2) {
+    low = Math.min(low, allWon);
+    high = Math.max(high, 1 - allWon);
+  }
+  return { n, mean, low, high };
+}
+
+// Student's quantile between whole degrees of freedom, linear in their inverse; the last entry is the normal's.
+function quantile(freedom, quantiles) {
+  const last = quantiles.length - 1, below = Math.min(Math.floor(freedom + 1e-9), last);
+  const from = 1 / below, to = below === last ? 0 : 1 / (below + 1);
+  const share = (from - 1 / freedom) / (from - to);
+  return quantiles[below - 1] + Math.min(1, Math.max(0, share)) * (quantiles[below] - quantiles[below - 1]);
 }
 
 class Store {
@@ -251,8 +274,8 @@ class Browser {
     });
     this.table.replaceChildren(make("table", {}, make("thead", {}, make("tr", {}, make("th", {}, by), make("th", {}, ""),
       make("th", { class: "number" }, "win rate"), make("th", { class: "number" }, "95 %"), make("th", { class: "number" }, "n"))),
-      make("tbody", {}, ...rows)), make("p", { class: "about" }, "Win rate (%) of the model among the pairs shown, with Student's t "
-      + `interval.${N.chosen ? ` The pairs were chosen by ${N.chosen}: no sample of all.` : ""}`));
+      make("tbody", {}, ...rows)), make("p", { class: "about" }, "Win rate (%) of the model among the pairs shown, with the interval "
+      + `of win_rate(method="t").${N.chosen ? ` The pairs were chosen by ${N.chosen}: no sample of all.` : ""}`));
   }
 
   draw() {
