@@ -18,7 +18,7 @@ FEW = {"bca": 5, "percentile": 25, "t": 25}
 FEW_IN_DIFFERENCE = 25
 FEWEST_UNITS = 10
 EQUAL = 0.9  # units worth less than this share of their number are of unequal size
-FEWEST_EFFECTIVE = 30
+FEWEST_EFFECTIVE, MANY_EFFECTIVE = 30, 200
 FAR_END = 2  # below this `far_end` the outcomes that would matter most may not have been seen yet
 
 
@@ -71,7 +71,7 @@ def far_end(units: ratios.Units) -> np.ndarray:
         return (units.counts @ shares**2) * sizes**2 / np.maximum(theta, 1 - theta) ** 2
 
 
-def of_means(units: ratios.Units, method: str, better: str = "") -> np.ndarray:
+def of_means(units: ratios.Units, method: str, better: str = "", unequal: str = "") -> np.ndarray:
     """Return a note for every column whose interval is driven by too few units to cover what it says.
 
     Parameters
@@ -82,6 +82,8 @@ def of_means(units: ratios.Units, method: str, better: str = "") -> np.ndarray:
         Of the interval; those not in `FEW` need no note.
     better : str
         What covers better, to end the note with.
+    unequal : str
+        What covers better where units are of unequal size.
 
     Returns
     -------
@@ -91,7 +93,7 @@ def of_means(units: ratios.Units, method: str, better: str = "") -> np.ndarray:
     columns = units.y.shape[1]
     if method not in FEW:
         return np.full(columns, "", dtype=object)
-    lopsided = of_sizes(units, method)
+    lopsided = of_sizes(units, method, unequal)
     carriers = rarity(ratios.influence(units), units.counts)
     unseen = far_end(units) < FAR_END if method == "bca" else np.zeros(columns, dtype=bool)
     sizes = units.counts @ (units.m > 0)
@@ -101,7 +103,7 @@ def of_means(units: ratios.Units, method: str, better: str = "") -> np.ndarray:
     return notes
 
 
-def of_sizes(units: ratios.Units, method: str) -> list[Note]:
+def of_sizes(units: ratios.Units, method: str, better: str = "") -> list[Note]:
     """Return a note for every column whose units differ so much in size that few of them count.
 
     Simulated with lognormal sizes and an intraclass correlation of .3 (100 and 300 units): "t" covers 92
@@ -110,9 +112,9 @@ def of_sizes(units: ratios.Units, method: str) -> list[Note]:
     sizes, worth = units.counts @ (units.m > 0), ratios.effective_units(units)
     with np.errstate(invalid="ignore"):
         unequal = worth < EQUAL * sizes
-        far = np.abs(units.estimate - 0.5) > 0.3
+        far = (np.abs(units.estimate - 0.5) > 0.3) & (worth < MANY_EFFECTIVE)
         doubtful = unequal & ((worth < FEWEST_EFFECTIVE) | far | ((method != "t") & (worth < sizes / 2)))
-    better = "" if method == "t" else "; method='t' covers better"
+    better = f"; {better}" if better else ""
     text = "interval approximate: {:.0f} units of unequal size, worth about {:.0f} equal ones{}"
     return [
         Reason("unequal_units", text.format(n, equal, better)) if note else ""

@@ -231,7 +231,8 @@ def _notes(block, error, low, method):
     better = "'wilson' (verdicts without draws) covers better" + (
         "" if method == "bca" else ", as does 'bca'"
     )
-    notes = coverage_notes.of_means(block.units, method, better)
+    unequal = "" if method == "t" else "method='t' covers better"
+    notes = coverage_notes.of_means(block.units, method, better, unequal)
     unvarying = f"interval undefined: method {method!r} finds no variation to resample"
     alike = (error == 0) & (method != "wilson")
     errors = ratios.undefined_errors(block.units)
