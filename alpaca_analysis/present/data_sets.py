@@ -69,8 +69,8 @@ def to_dataset(table: pd.DataFrame, path=None, *, licence: str | None = None) ->
     >>> from alpaca_analysis import read_annotations
     >>> table = read_annotations(pd.DataFrame({"model": ["a", "b"], "outcome": [1, 0.5]}))
     >>> data = to_dataset(table, licence="cc0-1.0")
-    >>> data.features["outcome"], data.info.license
-    (Value('float64'), 'cc0-1.0')
+    >>> data.features["outcome"].dtype, data.info.license
+    ('float64', 'cc0-1.0')
     >>> read_annotations(data).equals(table)
     True
     """

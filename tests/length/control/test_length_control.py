@@ -466,7 +466,10 @@ def test_error_of_a_pair_is_that_of_refits():
         model: rows.set_index("instruction_id").loc[difficulty.index]
         for model, rows in table.groupby("model")
     }
-    X = {model: columns(rows.reset_index(), difficulty) for model, rows in sides.items()}
+    X = {
+        model: columns(rows.rename_axis("instruction_id").reset_index(), difficulty)
+        for model, rows in sides.items()
+    }
     refits = []
     for _ in range(400):
         k = rng.integers(500, size=500)
