@@ -248,7 +248,8 @@ def _leaderboard(rows, choice, data):
     both = {"raw": raw, "at equal length": controlled}
     spans = raw.set_index("model")[["ci_low", "ci_high"]].add_prefix("raw_").reindex(by_model.index)
     result = by_model.join(spans).reset_index()
-    result.attrs = dict(controlled.attrs)
+    said = controlled.attrs
+    result.attrs = {**said, "fractions": [*said["fractions"], "raw_ci_low", "raw_ci_high"]}
     code = _code(
         data,
         choice,
