@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from alpaca_analysis.foundations import ties
 from alpaca_analysis.inference import ratios
 from alpaca_analysis.inference.results import Note, Reason
 
@@ -71,7 +72,9 @@ def far_end(units: ratios.Units) -> np.ndarray:
         return (units.counts @ shares**2) * sizes**2 / np.maximum(theta, 1 - theta) ** 2
 
 
-def of_means(units: ratios.Units, method: str, better: str = "", unequal: str = "") -> np.ndarray:
+def of_means(
+    units: ratios.Units, method: str, better: str = "", unequal: str = "", widened: bool = False
+) -> np.ndarray:
     """Return a note for every column whose interval is driven by too few units to cover what it says.
 
     Parameters
@@ -84,6 +87,9 @@ def of_means(units: ratios.Units, method: str, better: str = "", unequal: str = 
         What covers better, to end the note with.
     unequal : str
         What covers better where units are of unequal size.
+    widened : bool
+        Whether intervals are no narrower than those of units that are all alike. "bca" of verdicts then
+        covers 94 % or more in every scenario of ``data/coverage_intervals.csv``, however few the losses.
 
     Returns
     -------
@@ -96,6 +102,9 @@ def of_means(units: ratios.Units, method: str, better: str = "", unequal: str = 
     lopsided = of_sizes(units, method, unequal)
     carriers = rarity(ratios.influence(units), units.counts)
     unseen = far_end(units) < FAR_END if method == "bca" else np.zeros(columns, dtype=bool)
+    if widened and method == "bca" and ties.equal(2 * units.y, np.rint(2 * units.y)).all():
+        carriers = np.where(np.isnan(carriers), np.nan, np.inf)
+        unseen = np.zeros(columns, dtype=bool)
     sizes = units.counts @ (units.m > 0)
     notes = np.empty(columns, dtype=object)
     for k, (size, carried, hidden) in enumerate(zip(sizes, carriers, unseen, strict=True)):

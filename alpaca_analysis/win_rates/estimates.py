@@ -232,7 +232,7 @@ def _notes(block, error, low, method):
         "" if method == "bca" else ", as does 'bca'"
     )
     unequal = "" if method == "t" else "method='t' covers better"
-    notes = coverage_notes.of_means(block.units, method, better, unequal)
+    notes = coverage_notes.of_means(block.units, method, better, unequal, widened=True)
     unvarying = f"interval undefined: method {method!r} finds no variation to resample"
     alike = (error == 0) & (method != "wilson")
     errors = ratios.undefined_errors(block.units)

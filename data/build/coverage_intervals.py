@@ -17,7 +17,7 @@ import common
 import numpy as np
 import pandas as pd
 from scipy import stats
-from scipy.special import expit, ndtr, ndtri
+from scipy.special import expit, logit, ndtr, ndtri
 from statsmodels.stats.proportion import proportion_confint
 
 from alpaca_analysis.correlations.coefficients import coefficient
@@ -105,6 +105,26 @@ def of_distinct(counts, values) -> dict[str, np.ndarray]:
     return out
 
 
+def as_win_rates(found) -> dict[str, np.ndarray]:
+    """Return intervals as `win_rate` makes them: "t" on the logit scale, exact where all are alike."""
+    mean, n = found["estimate"], found["n"]
+    all_won = ((1 - LEVEL) / 2) ** (1 / n)
+    won, lost = mean > 1 - 1e-12, mean < 1e-12
+    with np.errstate(invalid="ignore", divide="ignore"):
+        half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * found["error"] / (mean * (1 - mean))
+        ends = {**found, "t": (expit(logit(mean) - half), expit(logit(mean) + half))}
+    unseen = found["far_end"] < few_units.FAR_END
+    for method in ("t", "percentile", "bca"):
+        low, high = ends[method]
+        low = np.where(unseen, np.minimum(low, all_won), low)
+        high = np.where(unseen, np.maximum(high, 1 - all_won), high)
+        ends[method] = (
+            np.select([won, lost], [all_won, 0.0], low),
+            np.select([won, lost], [1.0, 1 - all_won], high),
+        )
+    return ends | {"alike": won | lost}
+
+
 def wilson(wins, n):
     """Return Wilson's intervals (statsmodels)."""
     return proportion_confint(wins, n, 1 - LEVEL, "wilson")
@@ -136,12 +156,14 @@ def noted_as_few(found, method):
     else:
         few = found["rarity"] < few_units.FEW[method]
         few |= (method == "bca") & (found["far_end"] < few_units.FAR_END)
+    if "alike" in found:  # intervals of win rates, exact or widened where nothing contrary was seen
+        few = few & ~found["alike"] & (method != "bca")
     return few | (found["n"] < few_units.FEWEST_UNITS)
 
 
 def summary(found, truth, **scenario) -> Iterator[dict]:
     """Yield one row a method."""
-    defined = found["error"] > 1e-12
+    defined = (found["error"] > 1e-12) | found.get("alike", False)
     for method in ("t", "percentile", "bca", "wilson"):
         if method in found:
             whole = defined if method != "wilson" else np.ones_like(defined)
@@ -182,7 +204,7 @@ def win_rates(rng) -> Iterator[dict]:
                 parts = []
                 for size in batches():
                     counts = rng.multinomial(n, outcomes(p, d).clip(0), size=size)
-                    part = of_means(counts, [0, 0.5, 1])
+                    part = as_win_rates(of_means(counts, [0, 0.5, 1]))
                     if d == 0:
                         part["wilson"] = wilson(counts[:, 2], n)
                     parts.append(part)
@@ -200,7 +222,7 @@ def clustered(rng) -> Iterator[dict]:
             parts = []
             for size in batches():
                 counts = rng.multinomial(n, law / law.sum(), size=size)
-                part = of_means(counts, np.arange(JUDGEMENTS + 1) / JUDGEMENTS)
+                part = as_win_rates(of_means(counts, np.arange(JUDGEMENTS + 1) / JUDGEMENTS))
                 parts.append(part)
             yield from summary(
                 joined(parts), p, statistic="win_rate", design="clustered", n=n, win_rate=p, draws=0.0
@@ -308,7 +330,7 @@ def longer(rng) -> Iterator[dict]:
             for size in batches():
                 used = rng.binomial(n, 0.69, size=size)
                 won = rng.binomial(used, p)
-                part = of_means(np.column_stack([used - won, won]), [0, 1])
+                part = as_win_rates(of_means(np.column_stack([used - won, won]), [0, 1]))
                 part["wilson"] = wilson(won, used)
                 parts.append(part)
             yield from summary(

@@ -623,3 +623,14 @@ def test_cells_of_length_are_audited_at_equal_length(tmp_path):
     assert {"length_control", "length_response"} <= set(result.results)
     assert result.results["length_response"].attrs["scale"] == "tanh"
     assert "length_preference" in result.settings["skipped"]
+
+
+def test_adjusted_p_values_are_holms():
+    from statsmodels.stats.multitest import multipletests
+
+    from alpaca_analysis.audits.checks import _holm
+
+    pvalues = pd.Series([0.04, np.nan, 0.001, 0.03, 0.6], index=list("abcde"))
+    known = pvalues.dropna()
+    expected = pd.Series(multipletests(known, method="holm")[1], known.index).reindex(pvalues.index)
+    pd.testing.assert_series_equal(_holm(pvalues), expected)

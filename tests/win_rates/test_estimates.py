@@ -196,7 +196,7 @@ WILSON = "'wilson' (verdicts without draws) covers better"
 @pytest.mark.parametrize(
     ("method", "wins", "losses", "note"),
     [
-        ("bca", 798, 4, f"interval approximate: driven by about 4 units (such as the few losses); {WILSON}"),
+        ("bca", 798, 4, ""),  # widened where little contrary was seen: covers 94 % or more, however few the losses
         ("bca", 798, 5, ""),
         ("t", 1100, 23, f"interval approximate: driven by about 24 units (such as the few losses); {WILSON}, as does 'bca'"),
         ("percentile", 1100, 23, f"interval approximate: driven by about 24 units (such as the few losses); {WILSON}, as does 'bca'"),

@@ -102,10 +102,7 @@ def test_bad_input_is_named(cells):
         transfer_length_control(cells, counts, wanted, n_donors=2)
     with pytest.raises(AnnotationError, match="gpt5"):
         transfer_length_control(cells, counts.assign(model="gpt5"), wanted)
-    with (
-        pytest.warns(UserWarning, match="all outcomes are equal"),
-        pytest.raises(AnnotationError, match="within"),
-    ):
+    with pytest.raises(AnnotationError, match="within"):
         transfer_length_control(
             cells, from_counts({"model": ["gpt4"], "n_wins": [9], "n_losses": [0], "n_draws": [0]}), wanted
         )
