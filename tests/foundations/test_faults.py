@@ -112,7 +112,7 @@ def test_hidden_files_left_by_a_kill_are_not_read(tmp_path):
 NOTEBOOK = """
 import pandas as pd
 import alpaca_analysis as aa
-from alpaca_analysis import tables
+from alpaca_analysis.present import tables
 rates = aa.win_rate(aa.load("alpaca_eval_v1_counts"), method="t")
 aa.figures.save(aa.figures.forest(rates.head(5)), "../build/figures/01_small", formats=["pdf"])
 tables.save(pd.DataFrame({"claim": ["c"], "printed": ["1"]}), "../build/tables/01_small_published")

@@ -1,6 +1,6 @@
 """A random Llama of a few hundred thousand parameters and a tokenizer for it, built on the spot.
 
-    python tests/generate/tiny_llama.py FOLDER
+    python tests/generating/tiny_llama.py FOLDER
 
 The tokenizer is of Llama 2's kind: byte fallback, spaces as U+2581, a dummy space in front, and ``<s>``
 put before every text. It is trained on the help texts of Python's standard library.
