@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Any, Literal
 
 import pandas as pd
@@ -151,7 +152,8 @@ def read_annotations(
         if columns is None and (format == "table" or (format == "auto" and _is_table(source))):
             return _checked(source, "DataFrame")
         return _read([_from_frame(source)], format, **how)
-    return _read(read_sources(source, split=split), format, **how)
+    with closing(read_sources(source, split=split)) as sources:
+        return _read(sources, format, **how)
 
 
 def _is_table(names: Any) -> bool:

@@ -171,16 +171,15 @@ def _to_list(array: Any) -> list:
 
 
 def read_all(paths: Sequence[Path]) -> Iterator[Columns]:
-    """Yield the columns of each file; hashes are computed in the background."""
-    with ThreadPoolExecutor(max_workers=1) as pool, bar(len(paths), "Reading", unit="file") as steps:
-        hashing, waiting = None, 0
+    """Yield the columns of each file; its hash is computed while it is parsed."""
+    with bar(len(paths), "Reading", unit="file") as steps:
         for path in paths:
             data = _load(path)
-            if hashing is not None and waiting + len(data) > ALWAYS_EXPANDED:
-                hashing.exception()  # files wait in memory until they are hashed
-                waiting = 0
-            hashing, waiting = pool.submit(_sha256, data), waiting + len(data)
-            yield _parse(path, data, hashing.result)
+            # No thread outlives its file: a suspended generator may be collected inside any thread.
+            with ThreadPoolExecutor(max_workers=1) as pool:
+                columns = _parse(path, data, pool.submit(_sha256, data).result)
+            del data
+            yield columns
             steps.update()
 
 

@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,9 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 SECONDS = 3
 
 
-def read_sources(source: Any, *, split: str | None = None, name: str = "annotations") -> Iterator[Columns]:
+def read_sources(
+    source: Any, *, split: str | None = None, name: str = "annotations"
+) -> Generator[Columns, None, None]:
     """Yield the columns of each file, data set or object that `source` names.
 
     Parameters

@@ -1,7 +1,9 @@
 """Every kind of bad input: one clear error that names file, row, column, value and expectation."""
 
+import gc
 import gzip
 import json
+import threading
 
 import numpy as np
 import pandas as pd
@@ -111,6 +113,22 @@ def test_bad_files_are_named(tmp_path, name):
         read_annotations(path)
     assert str(path) in str(caught.value)
     assert len(str(caught.value)) < 700 + len(str(path))
+
+
+def test_a_refused_file_leaves_no_thread_behind(tmp_path):
+    # A suspended generator that holds a thread joins it when it is collected, in whatever thread that happens.
+    paths = [write(tmp_path, [GOOD], "one.json"), write(tmp_path, records({"preference": 7}), "two.json")]
+    gc.disable()
+    try:
+        before = threading.enumerate()
+        with pytest.raises(AnnotationError, match=r"two.json, row 1"):
+            read_annotations([*paths, paths[0]])
+        assert threading.enumerate() == before
+        suspended = files.read_all(paths)
+        next(suspended)
+        assert threading.enumerate() == before
+    finally:
+        gc.enable()
 
 
 def test_duplicates_across_files_name_both(tmp_path):
