@@ -7,6 +7,7 @@ from .table.collapsing import collapse as collapse
 from .table.collapsing import collapse_files as collapse_files
 from .sources.catalogue import catalog as catalog
 from .sources.catalogue import load as load
+from .sources.catalogue import load_result as load_result
 
 # How often does a model win?
 from .win_rates.estimates import win_rate as win_rate
@@ -77,6 +78,7 @@ from .length.over_models import model_length_regression as model_length_regressi
 from .length.over_models import gameability as gameability
 
 # Who wins at equal length?
+from .length.control.as_published import fit_as_alpaca_eval as fit_as_alpaca_eval
 from .length.control.fitting import fit_length_control as fit_length_control
 from .length.control.fitting import published_length_control as published_length_control
 from .length.control.result import LengthControl as LengthControl

@@ -18,6 +18,7 @@ WRONG = {
     "alpha": LEVELS,
     "baselines": ("neither", 3),
     "between": ("ab", ["a"], ["a", "a"], 3),
+    "C": (0, -1, NAN, "1"),
     "annotators": CHOICES,
     "by": COLUMNS,
     "columns": (
@@ -59,6 +60,7 @@ WRONG = {
     "n_points": (1, 2.5, "61"),
     "n_range": ((805, 780), (0, 5), (1.5, 3), 805, "ab"),
     "n_repeats": COUNTS,
+    "n_splits": (-1, 1, 1.5, "5"),
     "n_resamples": COUNTS,
     "on": (["instruction_id", "instruction_id"], 3),
     "on_missing": CHOICES,
@@ -102,6 +104,7 @@ UNCHECKED = {
             "coefficients",
             "difficulty",
             "humans",
+            "instructions",
             "length_control",
         ),
         *(

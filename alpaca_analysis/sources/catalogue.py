@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -177,6 +178,42 @@ def load(name: str, *, download: bool = True) -> pd.DataFrame:
         frame = _load_rows(name, entry, download) if entry["kind"] == "rows" else _load_bundled(entry)
     frame.attrs |= {"name": name, "licence": entry["licence"]}
     return frame
+
+
+def load_result(name: str, rows: str, compute: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
+    """Compute a result from rows where they are at hand; else load the bundled result, and say which.
+
+    Nothing is downloaded: rows are at hand that lie in the mirror or were downloaded before.
+
+    Parameters
+    ----------
+    name : str
+        The bundled result, one of the names of `catalog`.
+    rows : str
+        The rows it was computed from, likewise.
+    compute : callable
+        Takes the rows, returns the result.
+
+    Returns
+    -------
+    DataFrame
+        What `compute` returns, or the bundled result, which has the same columns with fewer digits.
+        ``.attrs["computed_from"]`` is the name of the rows or "bundled result"; one line is printed.
+
+    Examples
+    --------
+    >>> found = load_result("length_judge", "alpaca_eval_outputs", len)  # doctest: +SKIP
+    length_judge: the bundled result (the rows of alpaca_eval_outputs are not at hand)
+    """
+    if available(rows) in ("mirror", "cached"):
+        result = compute(load(rows, download=False))
+        result.attrs["computed_from"] = rows
+        print(f"{name}: computed from the rows of {rows}")
+        return result
+    result = load(name)
+    result.attrs["computed_from"] = "bundled result"
+    print(f"{name}: the bundled result (the rows of {rows} are not at hand)")
+    return result
 
 
 def _load_bundled(entry):

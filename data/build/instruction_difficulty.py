@@ -1,7 +1,8 @@
 """Make instruction_difficulty.csv and length_control_baselines.csv from AlpacaEval 2's published rows.
 
-Difficulties: `rebuild_difficulty` over 17 ordinary models, with their published coefficients. Left out
-are the reference itself and two entries made to game the judge.
+Difficulties: `rebuild_difficulty` over 14 ordinary models, with their published coefficients. Left out
+are the reference itself, two entries made to game the judge, and three whose files lack rows: AlpacaEval
+took difficulties by row number, so that their coefficients belong to other instructions' difficulties.
 
 Baselines: what AlpacaEval adds to each fit as regularisation, rebuilt as pseudo-judgements of the
 verbose and concise variants of the reference. Shipped are the lengths of their outputs; the outcomes
@@ -36,6 +37,12 @@ def ordinary_models(table: pd.DataFrame) -> list[str]:
     return [m for m in sorted(table["model"].unique()) if m not in (*GAMED, REFERENCE)]
 
 
+def complete_models(table: pd.DataFrame) -> list[str]:
+    """Return the ordinary models that were judged on every instruction of the table."""
+    rows = table.groupby("model", observed=True)["instruction_id"].nunique()
+    return [m for m in ordinary_models(table) if rows[m] == table["instruction_id"].nunique()]
+
+
 def lengths(results: Path, model: str) -> pd.Series:
     """Return the characters of a model's outputs by instruction."""
     records = json.loads((results / model / "model_outputs.json").read_bytes())
@@ -62,7 +69,7 @@ def build(mirror: Path) -> dict[str, pd.DataFrame]:
     results = mirror / "alpaca_eval" / "results"
     table = read_annotations(results / "*" / JUDGE)
     difficulty = rebuild_difficulty(
-        table, coefficients(), models=ordinary_models(table), penalty=PENALTY
+        table, coefficients(), models=complete_models(table), penalty=PENALTY
     ).round(6)
     return {
         "instruction_difficulty": difficulty.reset_index(),

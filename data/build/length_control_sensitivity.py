@@ -2,7 +2,7 @@
 
 The penalty of `rebuild_difficulty` was chosen by looking at these published values; this table shows
 what that choice is worth. AlpacaEval 1: the models with published values, difficulties from AlpacaEval 2.
-AlpacaEval 2: each of the ordinary models is left out of the difficulties in turn.
+AlpacaEval 2: each of the models whose difficulties they are is left out in turn.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import common
 import pandas as pd
-from instruction_difficulty import JUDGE, coefficients, ordinary_models
+from instruction_difficulty import JUDGE, coefficients, complete_models
 
 from alpaca_analysis import fit_length_control, read_annotations
 from alpaca_analysis.length.control.difficulty import rebuild_difficulty
@@ -31,7 +31,7 @@ def fitted(table, difficulty, baselines="published"):
 
 def left_out(table, penalty, board):
     errors = {}
-    models = ordinary_models(table)
+    models = complete_models(table)
     for model in models:
         rest = [m for m in models if m != model]
         difficulty = rebuild_difficulty(table, coefficients(), models=rest, penalty=penalty)
@@ -54,7 +54,7 @@ def build(mirror: Path) -> dict[str, pd.DataFrame]:
     records = []
     for penalty in PENALTIES:
         difficulty = rebuild_difficulty(
-            second, coefficients(), models=ordinary_models(second), penalty=penalty
+            second, coefficients(), models=complete_models(second), penalty=penalty
         )
         for baselines in ("published", None):
             ours = fitted(first, difficulty, baselines)

@@ -101,3 +101,26 @@ def test_no_table_holds_texts_or_single_judgements():
         assert len(frame) < 10_000, name
         longest = frame.map(lambda cell: len(cell) if isinstance(cell, str) else 0).to_numpy().max()
         assert longest < 300, name
+
+
+def test_results_say_what_they_were_computed_from(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("ALPACA_ANALYSIS_CACHE", str(tmp_path))
+    monkeypatch.delenv("ALPACA_ANALYSIS_DATA", raising=False)
+    bundled = sources.load_result("length_control_v2", "alpaca_eval_v2", len)
+    assert_frame_equal(bundled, sources.load("length_control_v2"))
+    assert bundled.attrs["computed_from"] == "bundled result"
+    assert capsys.readouterr().out.endswith("(the rows of alpaca_eval_v2 are not at hand)\n")
+
+
+@pytest.mark.rows
+@pytest.mark.slow
+def test_results_are_computed_from_rows_where_they_are_at_hand(mirror, capsys):
+    from alpaca_analysis import fit_length_control
+
+    found = sources.load_result(
+        "length_control_v2", "alpaca_eval_v2", lambda rows: fit_length_control(rows).to_frame()
+    )
+    assert found.attrs["computed_from"] == "alpaca_eval_v2"
+    assert capsys.readouterr().out == "length_control_v2: computed from the rows of alpaca_eval_v2\n"
+    columns = ["model", "lc_win_rate", "standard_error"]
+    assert_frame_equal(found[columns], sources.load("length_control_v2")[columns], atol=1e-6, check_like=True)

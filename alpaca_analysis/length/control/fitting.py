@@ -313,7 +313,9 @@ def published_length_control() -> LengthControl:
     -------
     LengthControl
         198 models and the reference. ``win_rate`` is the published raw win rate, ``lc_win_rate``
-        what the coefficients imply. Errors are NaN: coefficients are published without.
+        what the coefficients imply. Errors are NaN: coefficients are published without. Entries whose
+        coefficients come, or possibly come, from other instructions' difficulties say so in ``note``, and
+        so does every pair with one of them (see ``load("length_control_corrected")``).
 
     Notes
     -----
@@ -337,7 +339,8 @@ def published_length_control() -> LengthControl:
     models["lc_win_rate"] = mean_sigmoid(models["theta"], models["psi"], difficulty, weight)
     models["standard_error"] = models["ci_low"] = models["ci_high"] = np.nan
     unknown = Reason("coefficients_only", "error undefined: coefficients are published without errors")
-    models["note"] = [unknown] * len(models)
+    remarks = _shifted_entries()
+    models["note"] = [[unknown, remarks[m]] if m in remarks else unknown for m in models["model"]]
     reference = models["model"] == PUBLISHED_REFERENCE
     models.loc[reference, ["lc_win_rate", "ci_low", "ci_high"]] = 0.5
     models.loc[reference, "standard_error"] = 0.0
@@ -351,7 +354,23 @@ def published_length_control() -> LengthControl:
         unit="instruction",
         settings=_published_settings(),
     )
-    return LengthControl(models, difficulty, weight, dict(models.attrs))
+    return LengthControl(models, difficulty, weight, dict(models.attrs), remarks=remarks)
+
+
+def _shifted_entries() -> dict[str, Reason]:
+    """Return what is known of the entries whose difficulties went by row number."""
+    entries = load("length_control_corrected")
+    size = entries["n_judged"].max()
+    found = {}
+    for entry in entries[entries["n_judged"] < size].to_dict("records"):
+        if pd.isna(entry["n_rows"]):
+            text = f"{entry['n_judged']} of {size} judged: its coefficients possibly come from shifted rows"
+            found[entry["model"]] = Reason("possibly_shifted_rows", text)
+        else:
+            lacking = size - int(entry["n_rows"])
+            text = f"its coefficients come from shifted rows (its file lacks {lacking} of {size})"
+            found[entry["model"]] = Reason("shifted_rows", text)
+    return found
 
 
 def _published_settings():

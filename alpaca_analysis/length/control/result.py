@@ -34,6 +34,8 @@ class LengthControl:
         drew the same instructions for all models.
     fits : mapping of str to FittedModel
         The regressions of the models whose errors come from the data alone.
+    remarks : mapping of str to Reason
+        What any number of a model has to say of it, such as that its coefficients come from shifted rows.
     """
 
     models: pd.DataFrame
@@ -42,6 +44,7 @@ class LengthControl:
     settings: Mapping = field(default_factory=dict)
     resamples: pd.DataFrame | None = None
     fits: Mapping[str, FittedModel] = field(default_factory=dict)
+    remarks: Mapping[str, Reason] = field(default_factory=dict)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per model with win rates as fractions, best length-controlled win rate first."""
@@ -93,7 +96,7 @@ class LengthControl:
             interval=None if np.isnan(error) else "logit wald",
             unit=self.settings.get("unit"),
             confidence_level=None if np.isnan(error) else level,
-            notes=[[note, TRANSITIVE] if a != b else note],
+            notes=[[note, *self._remarks(a, b), TRANSITIVE] if a != b else note],
             settings={k: self.settings.get(k) for k in ("reference", "annotator", "difficulty")},
         )
 
@@ -107,6 +110,12 @@ class LengthControl:
             text = "error undefined: only coefficients are known of " + ", ".join(lacking)
             return np.nan, Reason("coefficients_only", text)
         return pair_error(self.fits.get(a), self.fits.get(b)), ""
+
+    def _remarks(self, *models):
+        """Return what is said of the models of a pair, each by its name."""
+        return [
+            Reason(self.remarks[m].code, f"{m}: {self.remarks[m].text}") for m in models if m in self.remarks
+        ]
 
     def _coefficients(self, model):
         """Return theta and psi; the reference's are 0."""

@@ -632,13 +632,13 @@ def test_cells_give_what_rows_give(from_cells, alpaca_eval_v1):
 def test_sensitivity_to_the_penalty_is_bundled():
     table = load("length_control_sensitivity")
     used = table[(table["penalty"] == 0.3) & table["baselines"]].iloc[0]
-    assert (used["n_v1"], used["n_v2"]) == (38, 17)
-    assert used["mean_absolute_error_v1"] <= 0.35
-    assert used["mean_absolute_error_v2"] <= 0.6
+    assert (used["n_v1"], used["n_v2"]) == (38, 14)
+    assert used["mean_absolute_error_v1"] <= 0.27
+    assert used["mean_absolute_error_v2"] <= 0.40
     # AlpacaEval 1 hardly depends on it; the held-out AlpacaEval 2 models do; baselines matter most
     with_baselines = table[table["baselines"]]
     assert with_baselines["mean_absolute_error_v1"].max() < 0.5
-    assert with_baselines["mean_absolute_error_v2"].max() > 2
+    assert with_baselines["mean_absolute_error_v2"].max() > 1.5
     assert table.loc[~table["baselines"], "mean_absolute_error_v1"].min() > 3
 
 

@@ -131,6 +131,21 @@ def test_prints_percent_of_the_first_models():
     assert cells[10::10] == [f"m&lt;{k}" for k in range(20)]
 
 
+def test_pairs_with_shifted_entries_say_so(published):
+    """13 entries have fewer than 805 judgements; 11 of them have coefficients, and 3 files were seen."""
+    frame = published.to_frame().set_index("model")
+    assert frame["reason"].str.contains("shifted_rows").sum() == 11
+    seen = frame.index[frame["reason"].str.split().map(lambda codes: "shifted_rows" in codes)]
+    assert set(seen) == {"text_davinci_001", "alpaca-7b_verbose", "alpaca-7b_concise"}
+    pair = published.win_rate("text_davinci_001", "alpaca-7b").iloc[0]
+    assert (
+        "text_davinci_001: its coefficients come from shifted rows (its file lacks 2 of 805)" in pair["note"]
+    )
+    both = published.win_rate("phi-2", "alpaca-7b_verbose").iloc[0]
+    assert both["reason"].split() == ["coefficients_only", "possibly_shifted_rows", "shifted_rows"]
+    assert "shifted" not in published.win_rate("gpt4", "alpaca-7b").iloc[0]["note"]
+
+
 def test_unknown_model_is_named(published):
     with pytest.raises(AnnotationError, match="xwinlm-70b-v0"):
         published.win_rate("xwinlm-70b", "gpt4")
