@@ -7,8 +7,8 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test test-browser lint test-engines test-generate benchmark growth lock clean simulate fuzz mutate \
-	test-oldest test-newest test-slow test-kernels test-kernels-all test-streams
+.PHONY: help install reproduce docs test test-browser lint test-engines test-generate benchmark growth lock clean simulate fuzz mutate \
+	test-oldest test-newest test-slow test-kernels test-kernels-all test-streams test-wheel dist
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ test-kernels: .venv/installed ## run the tests of what ranks or compares with ea
 
 test-kernels-all: .venv/installed ## run all quick tests with each set of numerical kernels
 	$(PY) tests/kernels.py
+
+docs: .venv/installed ## build the documentation site, without a network; see build/site/index.html
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(PY) docs/build.py
 
 test-slow: .venv/installed ## run the tests that take seconds each
 	$(PY) -m pytest -n 2 --dist loadgroup -m slow
@@ -114,6 +118,14 @@ test-newest: .venv-uv/installed ## run the tests on Python 3.11 with the newest 
 test-streams: .venv-uv/installed ## draw with the oldest and newest NumPy on each Python that is found
 	.venv-uv/bin/python tests/streams.py $(UV)
 
+test-wheel: .venv-uv/installed ## build the release, and install its wheel on each Python that is found
+	rm -rf build/dist
+	.venv-uv/bin/python tests/wheel.py $(UV)
+
+dist: .venv-uv/installed ## build the release; see build/dist
+	rm -rf build/dist
+	$(UV) build --quiet --out-dir build/dist
+
 benchmark: .venv/installed ## time the package against its peers, side by side
 	$(PY) tests/benchmarks/run.py
 
@@ -122,7 +134,7 @@ growth: .venv/installed ## time and memory from 10^3 to 10^7 battles
 
 lock: .venv-uv/installed ## pin what installs together into constraints.txt
 	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header \
-		$(foreach e,$(subst $(comma), ,$(EXTRAS)),--extra $(e)) pyproject.toml -o constraints.txt
+		$(foreach e,$(subst $(comma), ,$(EXTRAS)) docs,--extra $(e)) pyproject.toml -o constraints.txt
 
 clean: ## remove build/ and .venv
 	rm -rf build .venv .venv-generate .venv-oldest .venv-newest .venv-uv

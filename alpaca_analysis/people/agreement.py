@@ -49,7 +49,7 @@ def human_agreement(
         Judgements by several people, told apart by ``annotator`` (or ``repeat``). Pairs are matched by
         instruction and models, also where sides are flipped.
     scoring : {"zero_one", "absolute"}
-        1 if both say the same (a draw equals only a draw), or 1 - |difference| (a draw scores 0.5
+        1 if both say the same (a draw equals only a draw), or ``1 - abs(difference)`` (a draw is 0.5
         against a verdict), which also takes weighted judgements.
     remaining : bool
         Score the judges, too, against the majority of the people who remain when one is left out. The
@@ -332,7 +332,7 @@ def compare_agreement(
         who remain when one is left out: the fair comparison of a judge with a person, whose interval
         includes the people's own error.
     scoring : {"zero_one", "absolute"}
-        1 if both say the same (a draw equals only a draw), or 1 - |difference| (a draw scores 0.5
+        1 if both say the same (a draw equals only a draw), or ``1 - abs(difference)`` (a draw is 0.5
         against a verdict), which also takes weighted judgements.
     method : {"bca", "percentile", "t"}
         Interval over instructions. The p-value is that of the t-test on the clustered error in every case.

@@ -69,7 +69,7 @@ def agreement_by(
     edges : sequence of float
         Where to cut the length difference; a difference equal to an edge is in the lower class.
     scoring : {"zero_one", "absolute"}
-        1 if both say the same (a draw equals only a draw), or 1 - |difference| (a draw scores 0.5
+        1 if both say the same (a draw equals only a draw), or ``1 - abs(difference)`` (a draw is 0.5
         against a verdict), which also takes weighted judgements.
     remaining : bool
         Score the judges, too, against the majority of the people who remain when one is left out. The
@@ -223,7 +223,7 @@ def agreement_by_majority(
         Judgements by several people, told apart by ``annotator`` (or ``repeat``). Pairs are matched by
         instruction and models, also where sides are flipped.
     scoring : {"zero_one", "absolute"}
-        1 if both say the same (a draw equals only a draw), or 1 - |difference| (a draw scores 0.5
+        1 if both say the same (a draw equals only a draw), or ``1 - abs(difference)`` (a draw is 0.5
         against a verdict), which also takes weighted judgements.
     method : {"bca", "percentile", "t"}
         Interval over instructions.

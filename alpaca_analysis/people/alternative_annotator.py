@@ -44,7 +44,7 @@ def alternative_test(
         What a person's greater cost is worth: 0.2 for experts, 0.15 for trained people, 0.1 for crowd
         workers, as its authors recommend.
     scoring : {"zero_one", "absolute"}
-        1 if both say the same (a draw equals only a draw), or 1 - |difference| (a draw scores 0.5
+        1 if both say the same (a draw equals only a draw), or ``1 - abs(difference)`` (a draw is 0.5
         against a verdict), which also takes weighted judgements.
     q : float
         False discovery rate in (0, 1).

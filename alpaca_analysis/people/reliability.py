@@ -206,7 +206,7 @@ def agreement_ceiling(
     humans : DataFrame
         Judgements by several people.
     scoring : {"zero_one", "absolute"}
-        1 if both say the same (a draw equals only a draw), or 1 - |difference| (a draw scores 0.5
+        1 if both say the same (a draw equals only a draw), or ``1 - abs(difference)`` (a draw is 0.5
         against a verdict), which also takes weighted judgements.
     confidence_level : float
         Coverage in (0, 1).

@@ -238,7 +238,7 @@ class OrderPlan:
     n_neighbours_ordered : int
         Neighbouring pairs that are shown to differ now, by the same single-step test.
     critical_value : float
-        Of the largest |t| over all pairs.
+        Of the largest absolute t over all pairs.
     power, confidence_level : float
         What the plan is for.
     pairs : DataFrame
@@ -283,7 +283,7 @@ def plan_order(
 
     With f times the instructions the t of a neighbouring pair is about sqrt(f) difference / se + Z,
     where the Z of all pairs are jointly what the bootstrap draws. The whole order is shown when each
-    exceeds the critical value c of the largest |t| over all pairs; so f is the `power` quantile of
+    exceeds the critical value c of the largest absolute t over all pairs; so f is the `power` quantile of
     max over pairs of ((c - Z) se / difference)^2.
 
     Parameters

@@ -32,7 +32,7 @@ def pairwise_differences(
     """Compare every model with every other, with intervals and p-values that hold for all at once.
 
     The simultaneous interval of a difference is difference -+ c * standard error, where c is the
-    `confidence_level` quantile of the largest |t| over all pairs in the joint bootstrap (max-t). It
+    `confidence_level` quantile of the largest absolute t over all pairs in the joint bootstrap (max-t). It
     uses that differences are correlated, which Bonferroni's does not.
 
     Parameters
@@ -270,7 +270,7 @@ def joint_rank_sets(joint: JointEstimates, *, confidence_level=0.95) -> tuple[pd
     frame : DataFrame
         The columns of `rank_sets`, with ``estimate`` in place of ``win_rate``.
     critical : float
-        Critical value of the largest |t| over all pairs.
+        Critical value of the largest absolute t over all pairs.
     """
     p = len(_two_or_more(joint).models)
     _, critical, better = _simultaneous(joint, confidence_level)
@@ -303,7 +303,7 @@ def joint_rank_sets(joint: JointEstimates, *, confidence_level=0.95) -> tuple[pd
 
 
 def simultaneous_critical_value(joint: JointEstimates, *, confidence_level=0.95) -> float:
-    """Return the `confidence_level` quantile, over resamples, of the largest |t| over all pairs."""
+    """Return the `confidence_level` quantile, over resamples, of the largest absolute t over all pairs."""
     nothing = np.zeros((len(joint.models),) * 2, dtype=bool)
     return _quantile(_largest_of_all(joint.centred, joint.scale, nothing), confidence_level)
 

@@ -102,7 +102,7 @@ def fit_length_control(
     LengthControl
         ``.to_frame()`` has ``model``, ``win_rate`` (raw), ``lc_win_rate``, ``standard_error``, ``ci_low``,
         ``ci_high``, ``phi``, ``psi``, ``theta``, ``note`` and ``near_equal`` (share of instructions with
-        |D/s| <= 0.25), fractions, best first; ``.win_rate(a, b)`` compares any two.
+        ``abs(D/s) <= 0.25``), fractions, best first; ``.win_rate(a, b)`` compares any two.
 
     Raises
     ------

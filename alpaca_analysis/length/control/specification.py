@@ -66,8 +66,9 @@ def specification_curve(
     DataFrame
         ``model``, ``specification`` (a label), ``feature``, ``difficulty`` and ``baselines`` (bool),
         ``penalty``, ``lc_win_rate``, ``standard_error``, ``ci_low``, ``ci_high``, ``near_equal`` (share of
-        instructions with |D/s| <= 0.25: where it is small, equal length is extrapolation), ``note``; by
-        model, AlpacaEval's specification first. The spread over specifications is not sampling error.
+        instructions with ``abs(D/s) <= 0.25``; where it is small, equal length is an extrapolation),
+        ``note``; by model, AlpacaEval's specification first. The spread over specifications is not
+        sampling error.
 
     Raises
     ------
