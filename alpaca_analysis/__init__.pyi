@@ -1,6 +1,8 @@
 # Read judgements, and say what data there is
 from .table.readers import read_annotations as read_annotations
 from .table.readers import read_outputs as read_outputs
+from .table.style import style_features as style_features
+from .table.style import add_features as add_features
 from .table.counts import from_counts as from_counts
 from .table.counts import from_patterns as from_patterns
 from .table.collapsing import collapse as collapse
@@ -61,6 +63,7 @@ from .correlations.instructions import discrimination as discrimination
 from .correlations.instructions import fewer_instructions as fewer_instructions
 
 # What moves a judge?
+from .length.preferences import prefer as prefer
 from .length.preferences import prefer_longer as prefer_longer
 from .length.preferences import prefer_lists as prefer_lists
 from .length.preferences import prefer_first as prefer_first
@@ -82,6 +85,7 @@ from .length.control.as_published import fit_as_alpaca_eval as fit_as_alpaca_eva
 from .length.control.fitting import fit_length_control as fit_length_control
 from .length.control.fitting import published_length_control as published_length_control
 from .length.control.result import LengthControl as LengthControl
+from .length.control.by_feature import control_by_feature as control_by_feature
 from .length.control.specification import specification_curve as specification_curve
 from .length.control.transfer import transfer_length_control as transfer_length_control
 from .length.control.transfer import validate_transfer as validate_transfer

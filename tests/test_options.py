@@ -39,6 +39,7 @@ WRONG = {
     "epsilon": (-0.1, 1.5, 15, NAN, "0.15"),
     "families": ("openai", 3),
     "feature": CHOICES,
+    "features": ("bould", [], ["length", "length"], 3),
     "format": CHOICES,
     "instruction_cost": (-1, NAN, "1"),
     "interval": CHOICES,
@@ -93,6 +94,8 @@ ACCEPTED = {  # what an option of that name means elsewhere
     ("agreement_by", "by"): ("n",),
     ("restrict_range", "by"): COLUMNS,
     ("fit_length_control", "baselines"): (),
+    ("read_annotations", "features"): ("bould", [], ["length", "length"], 3),  # a flag
+    ("bias_beyond_humans", "covariates"): (["style", "style"],),
 }
 UNCHECKED = {
     "data, checked as tables are": {
@@ -121,7 +124,15 @@ UNCHECKED = {
         ),
         "stratify",
     },
-    "flags": {"add_generation_prompt", "discrete", "download", "progress", "remaining", "texts"},
+    "flags": {
+        "add_generation_prompt",
+        "discrete",
+        "download",
+        "keep_texts",
+        "progress",
+        "remaining",
+        "texts",
+    },
     "words to be shown": {
         "caption",
         "differences",

@@ -26,6 +26,7 @@ from alpaca_analysis.inference.results import seed_of
 from alpaca_analysis.present.rendering import printable, records
 from alpaca_analysis.table.checks import check
 from alpaca_analysis.table.groups import refuse_mixed
+from alpaca_analysis.table.style import add_features
 
 NO_LENGTHS = (
     "the judgements do not say how long outputs are (columns length_model and length_reference, or the texts "
@@ -254,6 +255,8 @@ def _sections(table, humans, claims, families, options) -> dict[str, Callable[[]
     from alpaca_analysis.people.agreement import HUMANS, compare_agreement
     from alpaca_analysis.win_rates.estimates import win_rate
 
+    if {"output_model", "output_reference"} <= set(table.columns) and "bold_model" not in table:
+        table = add_features(table)
     named = table.assign(annotator=table["annotator"].astype(object).fillna("the judge"))
     measured = table[["outcome", "length_model", "length_reference"]].notna().all(axis=1).sum()
     scale = "characters"

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
+from scipy import stats
 
 from alpaca_analysis.inference.results import has_reason
+from alpaca_analysis.table.style_pairs import STYLE, style_difference
 
 BETWEEN_ORDERS = (
     0.05  # share of pairs that go by the place rather than the output, from which many are decided by it
@@ -17,11 +19,23 @@ INCONSISTENT = (
 )
 NOISY = 0.1  # part of the squared error that is the judge's own noise
 BEYOND = 0.05  # points of outcome per unit of tanh length, and of preference for the own family
+SAID = {
+    "headers": "headers",
+    "bold": "bold text",
+    "bulleted": "bulleted items",
+    "numbered": "numbered items",
+    "code_blocks": "blocks of code",
+    "opening": "opening phrases",
+    "refusal": "refusals",
+    "position": "first places",
+}
 PAIR = ("instruction_id", "model", "reference", "annotator")
 NEEDS = {
     "order": "no pair was judged in both orders (column position)",
     "noise": "no pair was judged twice in the same order (column repeat)",
+    "style": "the judgements hold no features of style (read_annotations(..., features=True))",
     "beyond_people": "no human judgements were given (humans)",
+    "more_beyond_people": "no human judgements were given (humans), or no positions and features of style",
     "own_family": "no human judgements were given (humans); several judges are compared by self_preference",
 }
 
@@ -49,8 +63,18 @@ def bias_sections(
     from alpaca_analysis.biases.order import order_consistency
     from alpaca_analysis.biases.own_family import self_preference
     from alpaca_analysis.length.beyond_people import bias_beyond_humans
+    from alpaca_analysis.length.preferences import prefer
 
     sections: dict[str, Callable[[], pd.DataFrame]] = {}
+    styles = [f for f in STYLE if f"{f}_model" in table and style_difference(table, f).fillna(0).ne(0).any()]
+    if styles:
+        needed = [
+            c for c in ("instruction_id", "model", "reference", "annotator", "outcome", "n") if c in table
+        ]
+        sections["style"] = lambda: pd.concat(
+            [prefer(table[[*needed, f"{f}_model", f"{f}_reference"]], f, method="t") for f in styles],
+            ignore_index=True,
+        )
     pair = [c for c in (*PAIR, "turn") if c in table]
     known = table[table["instruction_id"].notna() & table["outcome"].notna()]
     place = ["position"] if "position" in table else []
@@ -62,6 +86,10 @@ def bias_sections(
         sections["noise"] = lambda: judge_noise(table, by=["model", *columns])
     if humans is not None:
         sections["beyond_people"] = lambda: bias_beyond_humans(table, humans)
+        known_of = ["position"] if place and len(shown) and "order" not in sections else []
+        covariates = ["length", *known_of, *styles]
+        if len(covariates) > 1:
+            sections["more_beyond_people"] = lambda: bias_beyond_humans(table, humans, covariates=covariates)
         sections["own_family"] = lambda: self_preference(table, families=families, humans=humans)
     return sections
 
@@ -82,6 +110,39 @@ def beyond_people(frame: pd.DataFrame) -> Iterator[tuple]:
         else:
             text = f"{judge} is not shown to prefer longer or shorter outputs more than people do"
             yield "info", "beyond people", "", text, evidence
+
+
+def style(frame: pd.DataFrame) -> Iterator[tuple]:
+    """Yield which features of style go with being preferred, adjusted for their number."""
+    error = frame["standard_error"].where(frame["standard_error"] > 0)
+    pvalue = 2 * stats.norm.sf((frame["probability"] - 0.5).abs() / error) * len(frame)
+    clear = frame[pvalue < 0.05]
+    for more, rows in clear.groupby(clear["probability"] > 0.5, sort=False):
+        rows = rows.sort_values("probability", ascending=not more)
+        share = rows["probability"] if more else 1 - rows["probability"]
+        listed = [
+            f"{SAID[name]} ({100 * value:.1f} %)" for name, value in zip(rows["feature"], share, strict=True)
+        ]
+        which = "more" if more else "less"
+        text = f"{rows['annotator'].iloc[0]} prefers, where it decides, the output with {which} "
+        evidence = f"n = {rows['n'].min()} to {rows['n'].max()} decisions; intervals in the table"
+        yield "low", "style", "", text + ", ".join(listed), evidence
+
+
+def more_beyond_people(frame: pd.DataFrame) -> Iterator[tuple]:
+    """Yield covariates other than length that add to the verdict where people are indifferent, adjusted."""
+    rows = frame[(frame["kind"] == "judge") & (frame["quantity"] == "at_equal_preference")]
+    rows = rows[rows["covariate"] != "length"].dropna(subset=["pvalue"])
+    sure = ~has_reason(rows, "weak_instrument")
+    for row in rows[(rows["pvalue"] * len(rows) < 0.05) & sure].to_dict("records"):
+        more = "more" if row["estimate"] > 0 else "fewer"
+        what = f"outputs with {more} {SAID[row['covariate']]}"
+        if row["covariate"] == "position":
+            what = f"the output shown {'first' if row['estimate'] > 0 else 'second'}"
+        text = f"{row['annotator']} is biased beyond people: it prefers {what} more than people do"
+        shift = f"outcome moves by {100 * row['estimate']:.1f} points per unit of difference"
+        evidence = f"{shift}, 95 % interval {_points(row)}, n = {row['n']}"
+        yield "high" if abs(row["estimate"]) > BEYOND else "medium", "style beyond people", "", text, evidence
 
 
 def order(frame: pd.DataFrame) -> Iterator[tuple]:

@@ -22,11 +22,13 @@ CHECKS = (
     ("length preference", "length_preference", "Does the judge prefer longer outputs?"),
     ("length control", "length_control", "Do the win rates hold at equal length?"),
     ("beyond people", "beyond_people", "Does the judge prefer longer outputs more than people do?"),
+    ("style beyond people", "more_beyond_people", "Does style or order move the judge more than people?"),
     ("own family", "own_family", "Does the judge prefer outputs of its own family more than people do?"),
     ("position", "first_position", "Does the order of presentation matter?"),
     ("order", "order", "Does the judge prefer the same output in both orders?"),
     ("noise", "noise", "Does the judge say the same when it is asked again?"),
     ("lists", "lists", "Does the judge prefer lists?"),
+    ("style", "style", "Does the judge prefer markdown, opening phrases or refusals?"),
     ("agreement", "agreement", "Does the judge agree with people?"),
     ("claims", "claims", "Do the printed numbers hold?"),
 )
@@ -62,7 +64,7 @@ def checks(findings: pd.DataFrame, results: dict[str, pd.DataFrame], settings: d
             why = "no weighted preferences with log probabilities were read (raw_completion)"
         if section in results and name == "reference" and len(results[section]) < 2:
             why = why or "there is one model"
-        if section in ("own_family", "beyond_people") and section in results:
+        if section in ("own_family", "beyond_people", "more_beyond_people") and section in results:
             why = why or _undefined(results[section])
         severity = "" if why and not len(problems) else "none"
         if len(problems):
@@ -108,6 +110,13 @@ def _effect(check, results):
             **{c: row[c] for c in ("ci_low", "ci_high")},
             "pvalue": pvalue,
         }
+    if check == "style" and "style" in results:
+        return _strongest(results["style"], results["style"]["probability"] - 0.5, "probability")
+    if check == "style beyond people" and "more_beyond_people" in results:
+        frame = results["more_beyond_people"]
+        frame = frame[(frame["kind"] == "judge") & (frame["quantity"] == "at_equal_preference")]
+        frame = frame[frame["covariate"] != "length"]
+        return _strongest(frame, frame["estimate"], "estimate")
     if check == "order" and "order" in results:
         row = results["order"].iloc[0]
         return {"estimate": row["consistent"]} | {c: row[c] for c in ("ci_low", "ci_high", "pvalue")}
@@ -121,6 +130,16 @@ def _effect(check, results):
             frame = frame[(frame["kind"] == "judge") & (frame["quantity"] == "at_equal_preference")]
         return {c: frame[c].iloc[0] for c in nothing}
     return nothing
+
+
+def _strongest(frame, distance, estimate):
+    """Return the entry that is furthest from nothing for its error, its p-value times their number."""
+    z = (distance / frame["standard_error"].where(frame["standard_error"] > 0)).abs()
+    if z.isna().all():
+        return dict.fromkeys(("estimate", "ci_low", "ci_high", "pvalue"), np.nan)
+    row = frame.loc[z.idxmax()]
+    pvalue = min(1.0, 2 * stats.norm.sf(z.max()) * int(z.notna().sum()))
+    return {"estimate": row[estimate], **{c: row[c] for c in ("ci_low", "ci_high")}, "pvalue": pvalue}
 
 
 def _holm(pvalues):

@@ -22,8 +22,10 @@ TITLES = {
     "order": "Both orders",
     "noise": "The judge asked again",
     "beyond_people": "Length beyond people",
+    "more_beyond_people": "Style and order beyond people",
     "own_family": "The own family beyond people",
     "lists": "Preference for lists",
+    "style": "Preference for style",
     "agreement": "Agreement with people",
     "agreement_difference": "The judge against one person",
     "claims": "Printed numbers",
@@ -47,6 +49,10 @@ EXPLANATIONS = {
     "own_family": "Win rate of outputs of the judge's own family by the judge, less that by people on the "
     "same pairs, also where both outputs are equally long.",
     "lists": "Decisions between an output with a list and one without.",
+    "style": "Decisions between outputs that differ in a feature; 50 % is no preference for more of it. "
+    "Features go together with length and with substance.",
+    "more_beyond_people": "What position and style add to the verdict where people are indifferent and "
+    "length is equal, all at once; 0 without a bias beyond people.",
     "agreement": "The judge and single people against the majority of the same people: those who remain "
     "when one is left out.",
     "agreement_difference": "Agreement of the judge less that of one person, on the same pairs and against "

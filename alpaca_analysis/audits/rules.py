@@ -45,6 +45,7 @@ def collect(results: dict[str, pd.DataFrame], settings: dict) -> pd.DataFrame:
     """
     rules = (
         ("beyond_people", biases.beyond_people),
+        ("more_beyond_people", biases.more_beyond_people),
         ("own_family", biases.own_family),
         ("health", _outputs),
         ("health", _draws),
@@ -58,6 +59,7 @@ def collect(results: dict[str, pd.DataFrame], settings: dict) -> pd.DataFrame:
         ("order", biases.order),
         ("noise", biases.noise),
         ("lists", _lists),
+        ("style", biases.style),
         ("agreement", _agreement),
         ("agreement_difference", _agreement_difference),
         ("claims", _claims),

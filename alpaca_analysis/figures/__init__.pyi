@@ -24,6 +24,7 @@ from .published import claims_table as claims_table
 from .ranks import pairwise as pairwise
 from .ranks import rank_sets as rank_sets
 from .studies import beyond_humans as beyond_humans
+from .studies import control_by_feature as control_by_feature
 from .studies import coverage as coverage
 from .studies import gameability as gameability
 from .studies import planning as planning

@@ -79,6 +79,64 @@ def preferences(
 
 
 @style.styled
+def control_by_feature(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COLUMN) -> Axes:
+    """Draw how far control of each feature moves win rates, a dot a model and a stroke at the median.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        What `control_by_feature` returns: ``model``, ``controlled``, ``moved``, ``ci_low``, ``ci_high``.
+    ax : Axes, optional
+        Where to draw.
+    width : float
+        Width of a new figure in inches.
+
+    Returns
+    -------
+    Axes
+        Rows are features; filled dots are models whose interval leaves out 0.
+
+    Examples
+    --------
+    >>> from alpaca_analysis import figures, load
+    >>> ax = figures.control_by_feature(load("style_control"))
+    """
+    import seaborn as sns
+
+    columns = ["model", "controlled", "moved", "ci_low", "ci_high"]
+    style.need(frame, columns, figure="control_by_feature", of="control_by_feature")
+    names = list(pd.unique(frame["controlled"]))
+    ax, y = row_axes(ax, [name.replace("_", " ") for name in names], width=width)
+    shown = (frame["ci_low"] > 0) | (frame["ci_high"] < 0)
+    kinds = {True: "interval leaves out 0", False: "it holds 0"}
+    sns.stripplot(
+        data=frame.assign(row=frame["controlled"], kind=shown.map(kinds)),
+        x="moved",
+        y="row",
+        order=names,
+        hue="kind",
+        hue_order=list(kinds.values()),
+        palette=[COLOURS["judge"], "0.6"],
+        legend=False,
+        size=3.5,
+        jitter=0.2,
+        alpha=0.75,
+        ax=ax,
+    )
+    for kind, colour in ((True, COLOURS["judge"]), (False, "0.6")):
+        ax.plot([], [], "o", ms=3.5, color=colour, label=kinds[kind])
+    medians = frame.groupby("controlled", sort=False)["moved"].median()[names]
+    ax.vlines(medians, y - 0.35, y + 0.35, color="black", lw=1.2, label="median", zorder=5)
+    style.name_ticks(ax, y, [name.replace("_", " ") for name in names], width=width)
+    style.legend_above(ax)
+    ax.set_ylabel("")
+    rule(ax, 0.0, frame["moved"].to_numpy(float))
+    style.percent_axis(ax, points=True)
+    style.name_below(ax, "Win rate moves by (points)")
+    return ax
+
+
+@style.styled
 def beyond_humans(frame: pd.DataFrame, *, ax: Axes | None = None, width: float = COLUMN) -> Axes:
     """Draw a judge's response to length beside each human's, by how it is measured.
 

@@ -21,6 +21,8 @@ from alpaca_analysis.inference.clustered_logistic import fit_logistic, logit_int
 from alpaca_analysis.inference.results import finish, unit_of
 from alpaca_analysis.length.scales import length_difference
 from alpaca_analysis.table.checks import check, refuse, to_numeric
+from alpaca_analysis.table.style import FEATURES, SCRIPT, add_features
+from alpaca_analysis.table.style_pairs import style_difference
 from alpaca_analysis.win_rates.shares import RESULT, shares_by
 
 RESERVED = {"probability", "outcome", "difference", "difference_low", "difference_high", "bin"}
@@ -108,7 +110,8 @@ def prefer_lists(
     ----------
     table : DataFrame
         Judgements with ``list_model`` and ``list_reference``: whether the output holds a bulleted,
-        numbered or lettered list (boolean, or 0 and 1). Pairs where both or neither do are left out.
+        numbered or lettered list (boolean, or 0 and 1); without them, the texts ``output_model`` and
+        ``output_reference``, in which lists are found. Pairs where both or neither do are left out.
     by : str or sequence of str
         Columns that make a group; each group gets one probability.
     method : {"bca", "percentile", "t", "wilson"}
@@ -137,6 +140,9 @@ def prefer_lists(
     0        0.667  3
     """
     _check_options(method, confidence_level, n_resamples)
+    by = options.groups(by, {*RESULT, *RESERVED})
+    if "list_model" not in table and {"output_model", "output_reference"} <= set(table.columns):
+        table = add_features(table)
     table, by = _grouped(table, by, "list_model", "list_reference")
     has = [_flags(table, column) for column in ("list_model", "list_reference")]
     lists = (has[0] - has[1]).replace(0, np.nan)
@@ -201,6 +207,78 @@ def prefer_first(
     refuse(bad, "1 (the model's output first), 2 (second) or NaN", table["position"], column="position")
     first = 3 - 2 * position.astype(float)
     return _preference(table, first, by, method, confidence_level, n_resamples, rng, draws=True)
+
+
+def prefer(
+    table: pd.DataFrame,
+    feature: str,
+    *,
+    by: str | Sequence[str] = "annotator",
+    method: options.WinRateInterval = "bca",
+    confidence_level: float = 0.95,
+    n_resamples: int = 9999,
+    rng=0,
+) -> pd.DataFrame:
+    """Estimate how often an annotator that decides prefers the output with more of a feature of style.
+
+    Judgements that are no draw and whose outputs differ in the feature count. That a judge prefers more of
+    something is no bias by itself: people may prefer it too, see `bias_beyond_humans`.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Judgements with the columns of `add_features`, such as ``bold_model`` and ``bold_reference``.
+    feature : str
+        One of `style_features` other than the script.
+    by : str or sequence of str
+        Columns that make a group; each group gets one probability.
+    method : {"bca", "percentile", "t", "wilson"}
+        Interval, as `win_rate` makes it.
+    confidence_level : float
+        Coverage in (0, 1).
+    n_resamples : int
+        Bootstrap resamples; ignored by "t" and "wilson".
+    rng : int, Generator or SeedSequence
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    DataFrame
+        `by` columns, ``feature``, ``probability``, ``standard_error``, ``ci_low``, ``ci_high``, ``n`` (the
+        judgements that count), ``reason`` and ``note``, largest first; 0.5 is no preference. A group without
+        such a judgement is NaN with the reason.
+
+    Raises
+    ------
+    AnnotationError
+        The table does not hold the feature.
+
+    See Also
+    --------
+    prefer_longer : The longer output, by characters and at least so many of them.
+    prefer_lists : An output with a list over one without.
+    prefer_first : The output that was shown first.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"annotator": "judge", "model": "m", "outcome": [1, 1, 0, 1],
+    ...                       "bold_model": [3, 2, 1, 0], "bold_reference": [0, 0, 2, 0]})
+    >>> prefer(table, "bold", method="t")[["feature", "probability", "n"]]
+      feature  probability  n
+    0    bold          1.0  3
+    """
+    _check_options(method, confidence_level, n_resamples)
+    by = options.groups(by, {*RESULT, *RESERVED})
+    allowed = [name for name in FEATURES if name != SCRIPT]
+    if feature not in allowed:
+        raise ValueError(f"feature: found {feature!r}, expected one of {', '.join(allowed)}")
+    table, by = _grouped(table, by)
+    more = np.sign(style_difference(table, feature)).replace(0, np.nan)
+    result = _preference(table, more, by, method, confidence_level, n_resamples, rng)
+    result.insert(len(by), "feature", feature)
+    result.attrs["feature"] = feature
+    return result
 
 
 def _check_options(method, confidence_level, n_resamples):

@@ -15,6 +15,8 @@ from alpaca_analysis.inference import intervals
 from alpaca_analysis.inference.results import Reason, best_first, finish, seed_of, unit_of
 from alpaca_analysis.table.checks import check, to_numeric
 from alpaca_analysis.table.groups import refuse_mixed, require_judged
+from alpaca_analysis.table.style import FEATURES
+from alpaca_analysis.table.style_pairs import STYLE, scaled_differences
 from alpaca_analysis.win_rates.bradley_terry_fits import battle_units, fit_choix, fit_regression
 from alpaca_analysis.win_rates.joint import JointEstimates, difference_error
 from alpaca_analysis.win_rates.ranks import joint_rank_sets
@@ -159,8 +161,10 @@ def bradley_terry(
         Battles of one annotator: ``model`` against ``reference``, either side any model.
     covariates : sequence of str
         "position" (1 where the model was shown first, -1 where second), "length" ((l_model -
-        l_reference) / (l_model + l_reference)), or any numeric column that is a difference, model
-        minus reference. Rows without a value are left out and counted in the settings.
+        l_reference) / (l_model + l_reference)), "style" (headers, bold, list items, code blocks, opening
+        phrases, refusals) or any of `style_features` (relative differences like that of length, divided by
+        their standard deviation over all rows), or any numeric column that is a difference, model minus
+        reference. Rows without a value are left out and counted in the settings.
     confidence_level : float
         Coverage in (0, 1).
     n_resamples : int
@@ -206,6 +210,8 @@ def bradley_terry(
     """
     options.check_options(confidence_level, n_resamples)
     covariates = options.groups(covariates, name="covariates") if covariates else []
+    if "style" not in table:
+        covariates = [one for name in covariates for one in (STYLE if name == "style" else (name,))]
     rows, left_out = _battles(table, covariates)
     names, (first, second) = _codes(rows)
     wins = _wins(rows, first, second, len(names))
@@ -254,6 +260,7 @@ def bradley_terry(
 def _battles(table, covariates):
     """Return the usable rows with their covariates, and how many were left out."""
     known = {"position": ["position"], "length": ["length_model", "length_reference"]}
+    known |= {name: [f"{name}_model", f"{name}_reference"] for name in FEATURES[1:]}
     needed = [c for name in covariates for c in known.get(name, [name])]
     table = check(table, require=["reference", *needed])
     require_judged(table)
@@ -284,6 +291,8 @@ def _covariate(table, name):
         ours, theirs = table["length_model"].to_numpy(), table["length_reference"].to_numpy()
         with np.errstate(invalid="ignore"):
             return np.where(ours + theirs > 0, (ours - theirs) / (ours + theirs), 0.0 * (ours + theirs))
+    if name in FEATURES and name not in table:
+        return scaled_differences(table, [name])[name].to_numpy()
     return to_numeric(table[name]).to_numpy(dtype=float, na_value=np.nan)
 
 

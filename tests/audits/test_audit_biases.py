@@ -146,3 +146,44 @@ def test_exit_code_goes_by_the_severity_asked_for(tmp_path, first, severity, cod
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     assert done.stdout.startswith("Audit of judge: 160 judgements")
+
+
+@pytest.mark.parametrize("planted", [0.0, 0.5])
+def test_style_is_found_where_it_moves_the_judge_and_not_people(planted, tmp_path):
+    rng = np.random.default_rng(3)
+    judge, people = judged(rng, 400)
+    judge = judge[judge["position"] == 1].drop(columns="position").reset_index(drop=True)
+    bold = rng.integers(0, 4, (400, 2))
+    quality = (people.groupby("instruction_id")["outcome"].mean()[judge["instruction_id"]] - 0.5).to_numpy()
+    lean = quality + planted * np.sign(bold[:, 0] - bold[:, 1]) + rng.normal(0, 0.3, 400)
+    judge = judge.assign(outcome=(lean > 0) * 1.0, bold_model=bold[:, 0], bold_reference=bold[:, 1])
+    result = aa.audit(judge, humans=people, families=FAMILIES, **QUICK)
+    assert {"style", "style beyond people"} & flagged(result) == (
+        {"style", "style beyond people"} if planted else set()
+    )
+    if planted:
+        text = " ".join(result.findings["finding"])
+        assert "the output with more bold text (" in text
+        assert (
+            "judge is biased beyond people: it prefers outputs with more bold text more than people do"
+            in text
+        )
+    page = result.to_html(tmp_path / "audit.html").read_text(encoding="utf-8")
+    assert "Style and order beyond people" in page
+
+
+def test_an_audit_counts_style_where_it_has_texts():
+    rows = pd.DataFrame(
+        {
+            "instruction_id": [f"i{k}" for k in range(60)],
+            "model": "m",
+            "reference": "r",
+            "outcome": [1.0] * 50 + [0.0] * 10,
+            "output_model": ["**yes**"] * 55 + ["no"] * 5,
+            "output_reference": "no",
+        }
+    )
+    checks = aa.audit(rows, **QUICK).checks().set_index("check")
+    assert checks.loc["style", "status"] == "flagged"
+    assert checks.loc["style", "estimate"] == pytest.approx(50 / 55)
+    assert checks.loc["lists", "status"] == "fine"

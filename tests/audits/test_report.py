@@ -275,6 +275,8 @@ def test_what_cannot_be_computed_is_said_with_its_reason(tmp_path):
         "claims",
         "order",
         "noise",
+        "style",
+        "more_beyond_people",
         "beyond_people",
         "own_family",
     }

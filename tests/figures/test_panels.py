@@ -142,7 +142,7 @@ FRAMES = {
     "claims": "check_claims", "rank_sets": "rank_sets", "pairwise": "pairwise_differences",
     "length_response": "response_curve", "length_scatter": "model_length_regression",
     "length_control": "fit_length_control", "specification_curve": "specification_curve",
-    "preferences": "prefer_longer", "beyond_humans": "bias_beyond_humans", "gameability": "gameability",
+    "preferences": "prefer_longer", "control_by_feature": "control_by_feature", "beyond_humans": "bias_beyond_humans", "gameability": "gameability",
     "planning": "minimum_detectable_difference", "coverage": "a simulation", "agreement": "human_agreement",
     "agreement_groups": "agreement_by", "agreement_growth": "agreement_by_majority", "confusion": "confusion",
     "bias_variance": "human_agreement", "agreement_cost": "human_agreement", "label_budget": "label_budget",

@@ -208,7 +208,7 @@ def test_everything_separated_is_refused():
         (lambda t: t.assign(reference=None), [], "a name on both sides"),
         (lambda t: t.drop(columns="reference"), [], "'reference'"),
         (lambda t: t.drop(columns="position"), ["position"], "'position'"),
-        (lambda t: t.assign(position=1), ["position", "style"], "'style'"),
+        (lambda t: t.assign(position=1), ["position", "style"], "'headers_model'"),
         (lambda t: t.assign(style=0.0), ["style"], "vary apart"),
         (lambda t: t.assign(length_model=np.nan), ["length"], "battles with values of length"),
     ],

@@ -14,6 +14,7 @@ way to debias automatic evaluators. arXiv:2404.04475.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -32,6 +33,7 @@ from alpaca_analysis.length.scales import length_feature
 from alpaca_analysis.sources.catalogue import load
 from alpaca_analysis.table.checks import check
 from alpaca_analysis.table.groups import all_identified, refuse_mixed
+from alpaca_analysis.table.style_pairs import feature_names, scaled_differences
 
 PUBLISHED_JUDGE = "weighted_alpaca_eval_gpt4_turbo"
 PUBLISHED_REFERENCE = "gpt4_1106_preview"
@@ -56,6 +58,7 @@ def fit_length_control(
     *,
     difficulty="published",
     baselines: options.Baselines | None = "auto",
+    features: str | Sequence[str] = ("length",),
     feature: options.Feature = "tanh",
     penalty: float = 0.0,
     method: options.LengthControlInterval = "sandwich",
@@ -63,10 +66,11 @@ def fit_length_control(
     n_resamples: int = 1000,
     rng=0,
 ) -> LengthControl:
-    """Fit length-controlled win rates with errors that include the fit.
+    """Fit win rates at equal length, or at equal length and style, with errors that include the fit.
 
-    Per model a logistic regression of the outcome on [length feature, difficulty, 1]; the LC win rate is
-    the mean over all of the model's rows, unjudged ones included, of the prediction at equal length.
+    Per model a logistic regression of the outcome on [features, difficulty, 1]; the controlled win rate is
+    the mean over all of the model's rows, unjudged ones included, of the prediction at no difference in the
+    features.
 
     Parameters
     ----------
@@ -81,7 +85,11 @@ def fit_length_control(
         term. A Series gives it by ``instruction_id``.
     baselines : {"auto", "published", None}
         Whether AlpacaEval's two gamed baselines (2 x 805 pseudo-judgements, weight 0.1, without the
-        constant) take part in each fit. "auto": with difficulty "published" only.
+        constant) take part in each fit. "auto": with difficulty "published" only, and length alone.
+    features : str or sequence of str
+        What is controlled: "length", "style" (headers, bold, list items, code blocks, opening phrases and
+        refusals) or any of `style_features`. Differences in style are relative, (a - b)/(a + b), divided by
+        their standard deviation over the model's rows; they need the columns of `add_features`.
     feature : {"tanh", "clip", "log_ratio"}
         How length enters; see `alpaca_analysis.length.scales.length_feature`.
     penalty : float
@@ -102,7 +110,8 @@ def fit_length_control(
     LengthControl
         ``.to_frame()`` has ``model``, ``win_rate`` (raw), ``lc_win_rate``, ``standard_error``, ``ci_low``,
         ``ci_high``, ``phi``, ``psi``, ``theta``, ``note`` and ``near_equal`` (share of instructions with
-        ``abs(D/s) <= 0.25``), fractions, best first; ``.win_rate(a, b)`` compares any two.
+        ``abs(D/s) <= 0.25``, and style as near where it is controlled), fractions, best first;
+        ``phi_<feature>`` for each feature of style; ``.win_rate(a, b)`` compares any two.
 
     Raises
     ------
@@ -145,8 +154,15 @@ def fit_length_control(
     options.one_of("feature", feature, options.Feature)
     _check_options(baselines, method, penalty)
     joint = isinstance(difficulty, str) and difficulty == "joint"
+    names = feature_names(features)
+    style = [name for name in names if name != "length"]
     if joint:
         _refuse_with_joint(baselines, method, penalty)
+    if style and (joint or baselines == "published"):
+        raise ValueError(
+            f"features: found {features!r}, expected 'length' alone with difficulty 'joint' or published "
+            "baselines, whose style is not known"
+        )
     table = prepared(table, feature)
     if joint:
         from alpaca_analysis.length.control.joint import fit_joint
@@ -155,15 +171,16 @@ def fit_length_control(
     if difficulty is not None:
         table = table.assign(d=difficulty_of(table, difficulty))
     if baselines == "auto":
-        baselines = "published" if isinstance(difficulty, str) else None
+        baselines = "published" if isinstance(difficulty, str) and names == ["length"] else None
     fixed = None if baselines is None else gamed_baselines(difficulty, feature)
-    rows, n_units = model_rows(table, feature)
+    rows, n_units = model_rows(table, feature, names)
     frame, resamples, fits = _estimates(
         rows, n_units, fixed, penalty, method, confidence_level, n_resamples, rng
     )
     settings = _settings(table) | {
         "difficulty": difficulty if isinstance(difficulty, str) or difficulty is None else "given",
         "baselines": baselines,
+        "features": names,
         "feature": feature,
         "penalty": penalty,
     }
@@ -239,8 +256,13 @@ def _baseline_lengths(feature):
     return pairs.assign(tanh=length_feature(pairs)), length_feature(pairs, kind=feature).to_numpy()
 
 
-def model_rows(table: pd.DataFrame, feature: options.Feature = "tanh") -> tuple[list[_length_fit.Rows], int]:
+def model_rows(
+    table: pd.DataFrame, feature: options.Feature = "tanh", features: Sequence[str] = ("length",)
+) -> tuple[list[_length_fit.Rows], int]:
     """Return each model's arrays, and the number of instructions in all."""
+    style = [name for name in features if name != "length"]
+    differs = scaled_differences(table, style, by="model").to_numpy() if style else None
+    ordered = (*(["length"] if "length" in features else []), *style)
     codes, ids = pd.factorize(table["instruction_id"], sort=True)  # the order of rows moves no resample
     near = {"tanh": np.tanh(_length_fit.NEAR), "clip": _length_fit.NEAR}.get(feature)
     x, y, n = (table[c].to_numpy(float) for c in ("x", "outcome", "n"))
@@ -250,7 +272,11 @@ def model_rows(table: pd.DataFrame, feature: options.Feature = "tanh") -> tuple[
         k = np.asarray(members)
         if not len(ids):
             k = k[np.lexsort((n[k], y[k], x[k], *([] if d is None else [d[k]])))]
-        judged, known = ~(np.isnan(x[k]) | np.isnan(y[k])), ~np.isnan(x[k])
+        known, close = ~np.isnan(x[k]), np.abs(x[k]) <= near if near else None
+        if differs is not None:
+            known &= ~np.isnan(differs[k]).any(axis=1)
+            close = close & (np.abs(differs[k]) <= _length_fit.NEAR).all(axis=1) if near else None
+        judged = known & ~np.isnan(y[k])
         same = bool((x[k][judged] == 0).all() and (y[k][judged] == 0.5).all())
         out.append(
             _length_fit.Rows(
@@ -261,8 +287,10 @@ def model_rows(table: pd.DataFrame, feature: options.Feature = "tanh") -> tuple[
                 n[k],
                 judged,
                 codes[k] if len(ids) else None,
-                float((n[k] * (np.abs(x[k]) <= near)).sum() / n[k][known].sum()) if near else np.nan,
+                float((n[k] * close).sum() / n[k][known].sum()) if near else np.nan,
                 same or model == table["reference"].iloc[k[0]],
+                ordered,
+                None if differs is None else np.nan_to_num(differs[k]),
             )
         )
     return out, len(ids)
@@ -292,7 +320,8 @@ def _estimates(all_rows, n_units, fixed, penalty, method, confidence_level, n_re
         for rows, estimate in zip(all_rows, found, strict=True)
         if estimate.coefficients is not None and estimate.information is not None
     }
-    return frame[[*COLUMNS, "near_equal"]], resamples, fits
+    more = [c for c in frame if c not in COLUMNS and c != "near_equal"]
+    return frame[[*COLUMNS, "near_equal", *more]], resamples, fits
 
 
 def _settings(table):

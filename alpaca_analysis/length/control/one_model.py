@@ -37,16 +37,24 @@ class Rows:
     unit: np.ndarray | None  # codes of instructions; None: every judgement is a unit
     near: float  # share of instructions with |D/s| <= NEAR, NaN if unknown
     own: bool = False  # the reference against itself
+    features: tuple[str, ...] = ("length",)  # what is controlled
+    style: np.ndarray | None = None  # (n_rows, n_features) differences in style, 0 where unknown
+
+    @property
+    def controlled(self) -> np.ndarray:
+        """Return the differences that are controlled, one column a feature."""
+        columns = [self.x[:, None]] if "length" in self.features else []
+        return np.hstack(columns if self.style is None else [*columns, self.style])
 
     @property
     def X(self) -> np.ndarray:
-        """Return the columns of the regression: length, difficulty where used, constant."""
-        return design(self.x, self.d)
+        """Return the columns of the regression: what is controlled, difficulty where used, constant."""
+        return design(self.controlled, self.d)
 
     @property
     def X0(self) -> np.ndarray:
-        """Return the columns at equal length."""
-        return design(np.zeros(len(self.x)), self.d)
+        """Return the columns at no difference."""
+        return design(np.zeros((len(self.x), len(self.features))), self.d)
 
     @property
     def weight(self) -> np.ndarray:
@@ -55,9 +63,9 @@ class Rows:
 
 
 def design(x, d, constant=1.0):
-    """Return columns [x, d, constant], or [x, constant] without a difficulty."""
-    last = np.full(np.shape(x), constant)
-    return np.stack([x, last] if d is None else [x, d, last], axis=-1)
+    """Return columns [x, d, constant], or [x, constant] without a difficulty; x is one column or several."""
+    last = np.full(len(x), constant)
+    return np.column_stack([x, last] if d is None else [x, d, last])
 
 
 def interval(mean, error, confidence_level):
@@ -140,7 +148,7 @@ def estimates(all_rows: list[Rows], fixed, *, penalty, method, confidence_level)
                 "standard_error": error,
                 "ci_low": low,
                 "ci_high": high,
-                **_named(fit.coefficients[place], rows.d is not None),
+                **_named(fit.coefficients[place], rows),
                 **dict.fromkeys(undefined, np.nan),
                 "note": notes(rows, separated, unsure and not undefined, collinear and identified, why),
             }
@@ -178,7 +186,8 @@ def _undefined(rows, separated, identified, method):
     units = rows.n[judged].sum() if rows.unit is None else len(np.unique(rows.unit[judged]))
     error = ("standard_error", "ci_low", "ci_high")
     if not identified:
-        text = "undefined: length is collinear with the other terms: no estimate at equal length"
+        what = "length" if rows.features == ("length",) else "length or style"
+        text = f"undefined: {what} is collinear with the other terms: no estimate at equal length"
         return ("lc_win_rate", *error, *TERMS), Reason("undefined", text)
     if units < 2:
         return error, Reason("too_few_units", "error undefined: fewer than two units")
@@ -211,9 +220,12 @@ def _penalised(together, fixed, penalty):
     return _logistic.Fit(b, information, np.zeros(len(b), dtype=bool))
 
 
-def _named(b, with_difficulty):
-    values = b if with_difficulty else [b[0], 0.0, b[1]]
-    return dict(zip(TERMS, map(float, values), strict=True))
+def _named(b, rows):
+    """Return the coefficients by name: phi of length, psi of difficulty, theta; of style by feature."""
+    found = dict(zip(rows.features, map(float, b), strict=False))
+    psi = float(b[-2]) if rows.d is not None else 0.0
+    named = {"phi": found.pop("length", 0.0), "psi": psi, "theta": float(b[-1])}
+    return named | {f"phi_{feature}": value for feature, value in found.items()}
 
 
 def unreliable(weight, y, mean, error):
@@ -235,17 +247,22 @@ def notes(
     if separated and not (undefined and undefined.code == "undefined"):
         text = "separated: no finite fit exists, a log-F(1, 1) prior keeps it finite"
         found.append(Reason("separated", text))
-    if (rows.x[rows.judged] == 0).all():
+    still = [f for f, x in zip(rows.features, rows.controlled.T, strict=True) if (x[rows.judged] == 0).all()]
+    if "length" in still:
         text = "all outputs as long as the reference's: nothing to control"
         found.append(Reason("no_length_difference", text))
-    elif collinear:
+    if set(still) - {"length"}:
+        text = f"no output differs in {', '.join(f for f in still if f != 'length')}: nothing to control"
+        found.append(Reason("no_style_difference", text))
+    if collinear and not still:
         text = "collinear: terms that the data do not tell apart share a coefficient"
         found.append(Reason("collinear", text))
     if unsure:
         text = "the interval may cover less than it says: too few wins or losses at equal length"
         found.append(Reason("few_units", text))
     if rows.near < SPARSE:
-        text = f"extrapolated: {100 * rows.near:.1f} % of instructions near equal length"
+        what = "length" if rows.features == ("length",) else "length and style"
+        text = f"extrapolated: {100 * rows.near:.1f} % of instructions near equal {what}"
         found.append(Reason("extrapolated", text))
     unknown = int(rows.n[~rows.judged].sum())
     if unknown:

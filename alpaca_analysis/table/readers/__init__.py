@@ -16,7 +16,9 @@ from alpaca_analysis.table.readers import alpaca_eval, arena, games, llmbar, map
 from alpaca_analysis.table.readers.files import Columns
 from alpaca_analysis.table.readers.hub import read_sources
 from alpaca_analysis.table.readers.rows import Provenance, Rows, frame, join, verdict_codes
+from alpaca_analysis.table.style import add_features
 
+TEXTS = ("instruction", "output_model", "output_reference")
 Format = Literal[
     "auto",
     "alpaca_eval",
@@ -56,6 +58,7 @@ def read_annotations(
     values: Mapping[str, Any] | None = None,
     annotators: Literal["auto", "separate"] = "auto",
     texts: bool = False,
+    features: bool = False,
     split: str | None = None,
 ) -> pd.DataFrame:
     """Read judgements into the table.
@@ -105,6 +108,9 @@ def read_annotations(
         median one votes at most twice, they are one annotator, "crowd", and ``voter`` keeps their names.
     texts : bool
         Keep the columns ``instruction``, ``output_model`` and ``output_reference``.
+    features : bool
+        Count the style of both outputs while their texts are at hand, see `add_features`; takes about
+        0.2 ms a text.
     split : str, optional
         Which split of a data set that has several.
 
@@ -138,6 +144,16 @@ def read_annotations(
     """
     options.one_of("format", format, Format)
     options.one_of("annotators", annotators, ("auto", "separate"))
+    if features:
+        given: dict[str, Any] = {
+            "format": format,
+            "columns": columns,
+            "values": values,
+            "annotators": annotators,
+        }
+        table = read_annotations(source, **given, texts=True, split=split)
+        table = add_features(table)
+        return table if texts else table.drop(columns=list(TEXTS), errors="ignore")
     how: dict[str, Any] = {
         "texts": texts,
         "mapping": columns,

@@ -422,7 +422,7 @@ def test_order_of_equals():
 def test_results_say_how_they_were_computed():
     table, difficulty = made_up(60, models=("a",))
     said = {
-        "reference": "r", "annotator": "j", "difficulty": "given", "baselines": None, "feature": "tanh", "penalty": 0.0,
+        "reference": "r", "annotator": "j", "difficulty": "given", "baselines": None, "features": ["length"], "feature": "tanh", "penalty": 0.0,
         "method": "logistic regression at equal length, M-estimation", "interval": "logit wald", "confidence_level": 0.95,
         "n_resamples": None, "rng": None, "unit": "instruction", "estimate": "lc_win_rate", "differences": [],
         "fractions": ["win_rate", "lc_win_rate", "near_equal"],
