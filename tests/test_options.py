@@ -19,6 +19,7 @@ WRONG = {
     "baselines": ("neither", 3),
     "between": ("ab", ["a"], ["a", "a"], 3),
     "C": (0, -1, NAN, "1"),
+    "adjust": CHOICES,
     "annotators": CHOICES,
     "by": COLUMNS,
     "columns": (
@@ -34,6 +35,7 @@ WRONG = {
     "covariates": (["style", "style"], 3),
     "decimals": (-1, 1.5, "1", True),
     "df": (1, 4.5, "4"),
+    "difference": (3, -7, NAN, "0.03"),
     "draw_rate": FRACTIONS,
     "edges": ([], [30, 20], [1, "x"], 5),
     "epsilon": (-0.1, 1.5, 15, NAN, "0.15"),
@@ -45,6 +47,7 @@ WRONG = {
     "interval": CHOICES,
     "kind": CHOICES,
     "level": CHOICES,
+    "margin": (0, 1, 2, -0.1, NAN, "0.02"),
     "max_iterations": COUNTS,
     "max_cost": (-1, NAN, "1"),
     "max_tokens": COUNTS,

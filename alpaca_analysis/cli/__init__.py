@@ -1,8 +1,9 @@
 """The shell: every verb reads files, calls one function and prints what it returns.
 
 Exit code 0 where that went well, 1 with one line on standard error where the input is at fault or a model
-did not answer, 2 where the command is, 3 where an audit found what `--fail-on` names. Results go to standard
-output, everything else to standard error.
+did not answer, 2 where the command is, 3 where an audit found what `--fail-on` names, 4 and 5 where a gate
+found a new version worse or could not decide. Results go to standard output, everything else to standard
+error.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from alpaca_analysis.cli import audits, data, length, making, statistics
+from alpaca_analysis.cli import audits, data, gate, length, making, statistics
 from alpaca_analysis.cli.options import note, reading, write_text
 from alpaca_analysis.foundations.version import __version__
 
@@ -28,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
-for part in (statistics, length, audits, making):
+for part in (statistics, length, audits, gate, making):
     for verb in part.app.registered_commands:
         if "sources" in inspect.signature(verb.callback).parameters:
             verb.callback = reading(verb.callback)

@@ -24,6 +24,7 @@ from alpaca_analysis.cli.options import (
     read_csv,
     write,
 )
+from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.options import Coefficient, Scoring
 
 app = typer.Typer()
@@ -74,22 +75,26 @@ def bounds(sources: Sources, by: By = None, format: FormatOption = Format.table)
 @app.command()
 def compare(
     sources: Sources,
-    a: Annotated[str, typer.Option(help="One model.")],
-    b: Annotated[str, typer.Option(help="The other model.")],
+    a: Annotated[str | None, typer.Option(help="One model; without, every other one.")] = None,
+    b: Annotated[str | None, typer.Option(help="The other model, or the baseline of all.")] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="Difference that would not matter, a fraction: gives verdicts.")
+    ] = None,
+    adjust: Annotated[options.Adjustment, typer.Option(help="How several are adjusted.")] = "holm",
     method: Interval = "t",
     confidence_level: Level = 0.95,
     n_resamples: Resamples = 9999,
     seed: Seed = 0,
     format: FormatOption = Format.table,
 ) -> None:
-    """Compare two models, paired where they share instructions.
+    """Compare two models, one with all others, or every pair; paired where they share instructions.
 
     Example: alpaca-analysis compare results/ --a gpt4 --b claude-2
     """
     from alpaca_analysis import compare as statistic
 
-    options: dict[str, Any] = {"confidence_level": confidence_level, "n_resamples": n_resamples, "rng": seed}
-    write(statistic(read(sources), a, b, method=method, **options), format)
+    how: dict[str, Any] = {"confidence_level": confidence_level, "n_resamples": n_resamples, "rng": seed}
+    write(statistic(read(sources), a, b, margin=margin, adjust=adjust, method=method, **how), format)
 
 
 @app.command("rank-sets")
@@ -139,6 +144,9 @@ def plan(
     sources: Sources,
     a: Annotated[str | None, typer.Option(help="One model; without, the whole order is planned.")] = None,
     b: Annotated[str | None, typer.Option(help="The other model.")] = None,
+    difference: Annotated[
+        float | None, typer.Option(help="Difference one hopes to see, a fraction; else the observed one.")
+    ] = None,
     power: Power = 0.8,
     alpha: Alpha = 0.05,
     seed: Seed = 0,
@@ -150,10 +158,11 @@ def plan(
     """
     from alpaca_analysis import plan_comparison, plan_order
 
-    if (a is None) != (b is None):
-        raise typer.BadParameter("give both --a and --b, or neither")
-    if a is not None and b is not None:
-        write(plan_comparison(read(sources), a, b, power=power, alpha=alpha), format)
+    if a is None and (b is not None or difference is not None):
+        raise typer.BadParameter("give --a, too")
+    if a is not None:
+        found = plan_comparison(read(sources), a, b, difference=difference, power=power, alpha=alpha)
+        write(found, format)
         return
     order = plan_order(read(sources), power=power, confidence_level=1 - alpha, rng=seed)
     note(order)

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 Interval = Literal["bca", "percentile", "t"]
 WinRateInterval = Literal["bca", "percentile", "t", "wilson"]
 LengthControlInterval = Literal["sandwich", "bca", "percentile"]
+Adjustment = Literal["holm", "max-t"]
 Baselines = Literal["auto", "published"]
 Scale = Literal["characters", "log_ratio", "tanh"]
 Feature = Literal["tanh", "clip", "log_ratio"]

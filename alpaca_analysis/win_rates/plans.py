@@ -13,6 +13,9 @@ from alpaca_analysis.foundations import options, ties
 from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning, warn
 from alpaca_analysis.inference import ratios
 from alpaca_analysis.inference.results import Note, Reason, finish, unit_of
+from alpaca_analysis.table.checks import check
+from alpaca_analysis.table.groups import select_models
+from alpaca_analysis.win_rates.estimates import win_rate
 from alpaca_analysis.win_rates.joint import joint_win_rates
 from alpaca_analysis.win_rates.ranks import best_order, simultaneous_critical_value
 from alpaca_analysis.win_rates.two_models import compare, pair_of
@@ -142,9 +145,15 @@ def _z(power, alpha):
 
 
 def plan_comparison(
-    table: pd.DataFrame, a: str, b: str, *, power: float = 0.8, alpha: float = 0.05
+    table: pd.DataFrame,
+    a: str,
+    b: str | None = None,
+    *,
+    difference: float | None = None,
+    power: float = 0.8,
+    alpha: float = 0.05,
 ) -> pd.DataFrame:
-    """Plan a comparison of two models from what was observed between them.
+    """Plan a comparison of two models, or of one with its reference, from what was observed.
 
     The standard deviation per instruction comes from the observed outcomes: with shared instructions
     from their differences, so that draws and agreement between the two models count; without, from
@@ -155,7 +164,9 @@ def plan_comparison(
     table : DataFrame
         Judgements of both models against one reference by one annotator.
     a, b : str
-        Names in the ``model`` column.
+        Names in the ``model`` column; without `b`, the win rate of `a` is compared with one half.
+    difference : float, optional
+        The difference that one hopes to see, a fraction; by default the observed one.
     power : float
         Probability in (0, 1) of finding it.
     alpha : float
@@ -167,7 +178,8 @@ def plan_comparison(
         One row: ``model_a``, ``model_b``, ``difference``, ``standard_deviation`` (per instruction),
         ``discordance`` (share of shared instructions with different outcomes; NaN if unpaired), ``n``
         (instructions now, the smaller number if unpaired), ``minimum_detectable_difference`` at that
-        n, ``n_needed`` for the observed difference (inf where it is 0), ``paired``, ``note``.
+        n, ``n_needed`` for the difference (inf where it is 0), ``paired``, ``note``. Without `b`,
+        ``model_b`` is the reference.
 
     Raises
     ------
@@ -188,6 +200,10 @@ def plan_comparison(
     78625.0
     """
     z = _z(power, alpha)
+    if difference is not None:
+        options.number("difference", difference, -1, 1, hint=_meant(difference))
+    if b is None:
+        return _against_half(table, a, difference, z, {"power": power, "alpha": alpha})
     observed = compare(table, a, b, method="t").iloc[0]
     pair = pair_of(table, a, b)
     units, used = pair.units, pair.units.m > 0
@@ -199,28 +215,61 @@ def plan_comparison(
         sizes = units.counts @ used
         discordance, n = np.nan, int(sizes.min())
         sd = math.sqrt(sizes @ ratios.standard_error(units) ** 2)
-    difference = float(observed["difference"])
-    needed = math.ceil((z * sd / difference) ** 2) if difference else math.inf
     row = {
         "model_a": a,
         "model_b": b,
-        "difference": difference,
+        "difference": float(observed["difference"]) if difference is None else difference,
         "standard_deviation": sd,
         "discordance": discordance,
         "n": n,
         "minimum_detectable_difference": z * observed["standard_error"],
-        "n_needed": float(needed),
         "paired": bool(observed["paired"]),
     }
+    settings = {"power": power, "alpha": alpha}
+    return _planned(row, z, unit=pair.unit, notes=[pair.notes], settings=settings)
+
+
+def _meant(difference):
+    percent = isinstance(difference, int | float) and 1 < abs(difference) <= 100
+    return f"; did you mean {difference / 100:g}?" if percent else ""
+
+
+def _against_half(table, a, difference, z, settings):
+    """Return the plan of one model against its reference, whose win rate is one half by definition."""
+    table = check(table)
+    select_models(table, [a])
+    rows = table[(table["model"] == a) & table["outcome"].notna()]
+    found = win_rate(rows, method="t").iloc[0]
+    unit = unit_of(rows["instruction_id"].notna().any())
+    n = int(rows["instruction_id"].nunique() if unit == "instruction" else rows["n"].sum())
+    row = {
+        "model_a": a,
+        "model_b": rows["reference"].iloc[0],
+        "difference": float(found["win_rate"]) - 0.5 if difference is None else difference,
+        "standard_deviation": found["standard_error"] * math.sqrt(n),
+        "discordance": np.nan,
+        "n": n,
+        "minimum_detectable_difference": z * found["standard_error"],
+        "paired": True,
+    }
+    return _planned(row, z, unit=unit, notes=None, settings=settings)
+
+
+def _planned(row, z, *, unit, notes, settings):
+    """Return the plan with the number of units that the difference needs."""
+    difference, sd = row["difference"], row["standard_deviation"]
+    needed = float(math.ceil((z * sd / difference) ** 2)) if difference else math.inf
+    frame = pd.DataFrame([row])
+    frame.insert(frame.columns.get_loc("paired"), "n_needed", needed)
     return finish(
-        pd.DataFrame([row]),
+        frame,
         estimate=None,
         method="normal approximation",
-        unit=pair.unit,
+        unit=unit,
         differences=["difference", "minimum_detectable_difference"],
         fractions=["discordance"],
-        notes=[pair.notes],
-        settings={"power": power, "alpha": alpha},
+        notes=notes,
+        settings=settings,
     )
 
 

@@ -2,49 +2,61 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from alpaca_analysis.foundations import options
+from alpaca_analysis.foundations import options, ties
 from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.inference import coverage_notes, intervals, ratios
 from alpaca_analysis.inference.intervals import degrees_of_freedom
 from alpaca_analysis.inference.results import Reason, finish, unit_of
 from alpaca_analysis.table.checks import check
 from alpaca_analysis.table.groups import all_identified, refuse_mixed, select_models
+from alpaca_analysis.win_rates.joint import joint_win_rates
 
 UNPAIRED = Reason("unpaired", "taken as independent samples: no shared instruction ids")
 
 
 def compare(
     table: pd.DataFrame,
-    a: str,
-    b: str,
+    a: str | None = None,
+    b: str | None = None,
     *,
+    margin: float | None = None,
+    adjust: options.Adjustment = "holm",
     method: options.Interval = "t",
     confidence_level: float = 0.95,
     n_resamples: int = 9999,
     rng=0,
 ) -> pd.DataFrame:
-    """Compare the win rates of two models judged against one reference by one annotator.
+    """Compare win rates: two models, one with all others, or every pair, with a verdict in words.
 
-    Where both models were judged on the same instructions the comparison is paired and uses the
-    shared instructions only. Without instruction ids, as in a table of counts, or without shared
-    instructions, the two win rates are taken as independent, and the result says so.
+    Where two models were judged on the same instructions the comparison is paired and uses the shared
+    instructions only. Without instruction ids, as in a table of counts, or without shared instructions, the
+    two win rates are taken as independent, and the result says so.
 
     Parameters
     ----------
     table : DataFrame
-        Judgements of both models.
-    a, b : str
-        Names in the ``model`` column.
+        Judgements of models against one reference by one annotator.
+    a, b : str, optional
+        Names in the ``model`` column. With `b` alone, every other model is compared with it (the baseline);
+        with `a` alone, it with every other; without both, every pair, the better model first.
+    margin : float, optional
+        Difference, a fraction, that would not matter; verdicts may then be "equivalent" or "not worse".
+    adjust : {"holm", "max-t"}
+        For several comparisons: p-values by Holm with intervals at Bonferroni's level, or p-values and
+        intervals from the largest t of the joint bootstrap, which uses that differences are correlated.
     method : {"t", "bca", "percentile"}
-        Interval of the difference. The p-value is that of the t-test in every case.
+        Interval of a difference; "max-t" makes its own. The p-value is that of the t-test in every case.
     confidence_level : float
-        Coverage in (0, 1).
+        Coverage in (0, 1), of all intervals at once.
     n_resamples : int
         Bootstrap resamples; ignored by "t".
     rng : int, Generator or SeedSequence
@@ -53,11 +65,14 @@ def compare(
     Returns
     -------
     DataFrame
-        One row: ``model_a``, ``model_b``, ``difference`` (win rate of a minus that of b, a fraction),
-        ``standard_error``, ``ci_low``, ``ci_high``, ``pvalue`` (two-sided, of no difference),
-        ``paired``, ``n`` (shared instructions, or the instructions or judgements of both),
-        ``n_unshared`` (instructions of one model alone, left out), ``note`` (also that the interval is
-        approximate: it rests on few units).
+        One row per comparison: ``model_a``, ``model_b``, ``difference`` (win rate of a minus that of b, a
+        fraction), ``standard_error``, ``ci_low``, ``ci_high``, ``pvalue`` (two-sided, of no difference; of
+        several, ``pvalue_adjusted`` beside it), ``verdict``, ``paired``, ``n`` (shared instructions, or the
+        instructions or judgements of both), ``n_unshared`` (instructions of one model alone, left out),
+        ``note`` (also that the interval is approximate: it rests on few units). With a margin also
+        ``equivalence_low``, ``equivalence_high``: the interval at level 1 - 2 (1 - confidence_level), whose
+        ends are two one-sided tests; ``not_worse`` and ``equivalent``, whether it lies above -margin, and
+        within the margin on both sides.
 
     Raises
     ------
@@ -65,27 +80,92 @@ def compare(
         An unknown model, judgements against several references or by several annotators, or
         instruction ids on some rows of a model only.
 
+    Notes
+    -----
+    The verdict is the first of these that the intervals support: "better" (the interval lies above 0),
+    "worse" (below), "equivalent", "not worse", else "undecided". A model may be worse and still within the
+    margin: ``not_worse`` says so. Undecided is not equal: more instructions may decide, see
+    `plan_comparison`.
+
+    See Also
+    --------
+    pairwise_differences : All pairs from win rates over all judged instructions, as ranks use them.
+
     Examples
     --------
     >>> from alpaca_analysis import from_counts
     >>> table = from_counts({"model": ["xwinlm-70b-v0.1", "gpt4"], "n_wins": [765, 761],
     ...                      "n_losses": [35, 32], "n_draws": [1, 12]})
-    >>> compare(table, "xwinlm-70b-v0.1", "gpt4")[["difference", "standard_error", "paired"]].round(5)
-       difference  standard_error  paired
-    0     0.00289         0.01019   False
+    >>> found = compare(table, "xwinlm-70b-v0.1", "gpt4", margin=0.02)
+    >>> found[["difference", "standard_error", "verdict"]].round(5)
+       difference  standard_error     verdict
+    0     0.00289         0.01019  equivalent
     """
     options.check_options(confidence_level, n_resamples)
     options.one_of("method", method, options.Interval)
-    pair = pair_of(table, a, b)
-    (difference,), (error,), (low,), (high,) = intervals.interval(
-        pair.units,
-        contrast=np.array([[1.0], [-1.0]]),
-        method=method,
-        df=pair.df,
+    options.one_of("adjust", adjust, options.Adjustment)
+    if margin is not None:
+        options.fraction("margin", margin, closed="neither")
+    table = check(table)
+    pairs = _asked(table, a, b)
+    several = len(pairs) > 1
+    c = _critical(table, pairs, confidence_level, n_resamples, rng) if several and adjust == "max-t" else None
+    level = confidence_level if c or not several else 1 - (1 - confidence_level) / len(pairs)
+    sides = {model: _side(table, model) for model in dict.fromkeys(m for pair in pairs for m in pair)}
+    bootstrap = {"method": method, "n_resamples": n_resamples, "rng": rng}
+    found = [_compared(pair, sides, level, margin, c, bootstrap) for pair in pairs]
+    frame = pd.DataFrame([row for row, _ in found])
+    if several:
+        adjusted = c.pvalues(frame) if c else _holm(frame["pvalue"])
+        frame.insert(frame.columns.get_loc("pvalue") + 1, "pvalue_adjusted", adjusted)
+    paired = frame["paired"].all()
+    made = ("max-t" if c else f"{method}, Bonferroni's level") if several else method
+    return finish(
+        frame,
+        estimate="difference",
+        method="paired difference of win rates" if paired else "difference of independent win rates",
+        interval=made,
+        unit=unit_of(table["instruction_id"].notna().any()),
         confidence_level=confidence_level,
-        n_resamples=n_resamples,
+        n_resamples=n_resamples if c or method != "t" else None,
         rng=rng,
+        differences=["difference"],
+        notes=[notes for _, notes in found],
+        undefined=["model_a", "model_b"],
+        settings={"margin": margin, "adjust": adjust if several else None},
     )
+
+
+def _asked(table, a, b):
+    """Return the pairs of names that are compared."""
+    known = [name for name in (a, b) if name is not None]
+    select_models(table, known)
+    if len(known) == 2:
+        return [(a, b)]
+    models = [str(m) for m in table["model"].unique()]
+    if len(models) < 2:
+        raise AnnotationError("two or more models", column="model", found=models)
+    rate = table.assign(y=table["outcome"] * table["n"], m=table["n"].where(table["outcome"].notna()))
+    sums = rate.groupby("model", observed=True)[["y", "m"]].sum()
+    rates = pd.Series(ties.tied(sums["y"] / sums["m"].clip(lower=1)), sums.index.astype(str))
+    order = sorted(models, key=lambda model: (-rates[model], model))
+    if b is not None:
+        return [(m, b) for m in order if m != b]
+    if a is not None:
+        return [(a, m) for m in order if m != a]
+    return list(itertools.combinations(order, 2))
+
+
+def _compared(pair, sides, level, margin, c, bootstrap):
+    """Return the row of one comparison and its notes."""
+    a, b = pair
+    units = _pair(sides[a], sides[b], a == b)
+    options_ = {"contrast": np.array([[1.0], [-1.0]]), "df": units.df, **bootstrap}
+    (difference,), (error,), (low,), (high,) = intervals.interval(
+        units.units, confidence_level=level, **options_
+    )
+    if c and error > 0:
+        low, high = difference - c.wide * error, difference + c.wide * error
     row = {
         "model_a": a,
         "model_b": b,
@@ -93,29 +173,90 @@ def compare(
         "standard_error": error,
         "ci_low": low,
         "ci_high": high,
-        "pvalue": 2 * stats.t.sf(abs(difference) / error, pair.df) if error > 0 else np.nan,
-        "paired": pair.paired,
-        "n": pair.n,
-        "n_unshared": pair.n_unshared,
+        "pvalue": 2 * stats.t.sf(abs(difference) / error, units.df) if error > 0 else np.nan,
     }
-    few = coverage_notes.of_difference(pair.units)
+    inner = (np.nan, np.nan)
+    if margin is not None:
+        _, _, (inner_low,), (inner_high,) = intervals.interval(
+            units.units, confidence_level=1 - 2 * (1 - level), **options_
+        )
+        inner = (inner_low, inner_high)
+        if c and error > 0:
+            inner = difference - c.narrow * error, difference + c.narrow * error
+        not_worse = bool(inner[0] > -margin)
+        row |= {
+            "equivalence_low": inner[0],
+            "equivalence_high": inner[1],
+            "not_worse": not_worse,
+            "equivalent": not_worse and bool(inner[1] < margin),
+        }
+    row |= {"verdict": verdict_of(row), "paired": units.paired, "n": units.n, "n_unshared": units.n_unshared}
+    few = coverage_notes.of_difference(units.units)
     if np.isnan(low):
         why = "too_few_units" if np.isnan(error) else "no_variation"
         text = "fewer than two units" if np.isnan(error) else "no variation"
         few = Reason(why, f"interval undefined: {text}")
-    return finish(
-        pd.DataFrame([row]),
-        estimate="difference",
-        method="paired difference of win rates" if pair.paired else "difference of independent win rates",
-        interval=method,
-        unit=pair.unit,
-        confidence_level=confidence_level,
-        n_resamples=None if method == "t" else n_resamples,
-        rng=rng,
-        differences=["difference"],
-        notes=[(few, *pair.notes) if np.isnan(low) else (*pair.notes, few)],
-        undefined=["model_a", "model_b"],
-    )
+    return row, (few, *units.notes) if np.isnan(low) else (*units.notes, few)
+
+
+def verdict_of(row: Mapping[str, Any]) -> str:
+    """Return what the intervals of a comparison support, in words; see `compare`.
+
+    Examples
+    --------
+    >>> verdict_of({"ci_low": -0.01, "ci_high": 0.02, "not_worse": True, "equivalent": False})
+    'not worse'
+    """
+    if row["ci_low"] > 0:
+        return "better"
+    if row["ci_high"] < 0:
+        return "worse"
+    if row.get("equivalent"):
+        return "equivalent"
+    return "not worse" if row.get("not_worse") else "undecided"
+
+
+@dataclass(frozen=True)
+class _MaxT:
+    """Critical values of the largest absolute t over the comparisons that were asked for.
+
+    Attributes
+    ----------
+    largest : ndarray of shape (n_resamples,)
+        In the joint bootstrap of all win rates.
+    wide, narrow : float
+        Quantiles for the interval, and for two one-sided tests.
+    """
+
+    largest: np.ndarray
+    wide: float
+    narrow: float
+
+    def pvalues(self, frame):
+        t = (frame["difference"] / frame["standard_error"]).abs()
+        below = [(1 + (self.largest >= one).sum()) / (1 + len(self.largest)) for one in t]
+        return pd.Series(below, frame.index).where(t.notna())
+
+
+def _critical(table, pairs, confidence_level, n_resamples, rng):
+    models = sorted({model for pair in pairs for model in pair})
+    rows = table[table["model"].isin(models)]
+    joint = joint_win_rates(rows, n_resamples=n_resamples, rng=rng)
+    place = {model: k for k, model in enumerate(joint.models)}
+    first, second = (np.array([place[pair[side]] for pair in pairs]) for side in (0, 1))
+    scale = joint.scale[first, second]
+    largest = np.zeros(joint.centred.shape[1])
+    for j, k, s in zip(first, second, scale, strict=True):
+        np.maximum(largest, np.abs(joint.centred[j] - joint.centred[k]) * s, out=largest)
+    alpha = 1 - confidence_level
+    return _MaxT(largest, *(float(np.quantile(largest, q)) for q in (1 - alpha, 1 - 2 * alpha)))
+
+
+def _holm(pvalues):
+    """Return Holm's adjusted p-values; statsmodels has them too, and takes a second to load."""
+    ordered = pvalues.dropna().sort_values()
+    steps = ordered * np.arange(len(ordered), 0, -1)
+    return steps.cummax().clip(upper=1).reindex(pvalues.index)
 
 
 @dataclass(frozen=True)
@@ -157,13 +298,17 @@ def pair_of(table: pd.DataFrame, a: str, b: str) -> Pair:
     """
     table = check(table)
     select_models(table, [a, b])
-    sides = [_side(table, model) for model in (a, b)]
+    return _pair(_side(table, a), _side(table, b), a == b)
+
+
+def _pair(one_side, other_side, same):
+    sides = [one_side, other_side]
     refuse_mixed(pd.concat(sides))
     ids = [side["instruction_id"] for side in sides]
     known = [all_identified(side["instruction_id"], side[["model"]]) for side in sides]
     identified = all(known)
     shared = np.intersect1d(*ids) if identified else []
-    paired = a == b or len(shared) > 0
+    paired = same or len(shared) > 0
     one, two = (_units(side, shared if paired and identified else None) for side in sides)
     units = ratios.beside(one, two) if paired else ratios.apart(one, two)
     unshared = sum(i.nunique() - len(shared) for i in ids) if paired and identified else 0

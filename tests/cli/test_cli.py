@@ -247,7 +247,7 @@ def test_what_a_user_can_mend_is_one_line_and_exit_code_1(which, files, capsys, 
 @pytest.mark.parametrize(
     "wrong",
     [["--nonsense"], ["nonsense"], ["win-rate"], ["win-rate", "x", "--format", "xml"], ["detectable", "many"],
-     ["plan", "x", "--a", "a"], ["generate", "p.json", "--out", "o", "--model", "m", "--backend", "magic"]],
+     ["plan", "x", "--b", "b"], ["generate", "p.json", "--out", "o", "--model", "m", "--backend", "magic"]],
 )  # fmt: skip
 @pytest.mark.slow
 def test_a_wrong_command_is_exit_code_2(wrong, capsys):
@@ -280,7 +280,7 @@ def commands(typer_app=app, before=()):
 
 
 def test_the_list_of_verbs_is_complete():
-    assert {" ".join(c) for c in commands()} == {*VERBS, "generate", "data fetch"}
+    assert {" ".join(c) for c in commands()} == {*VERBS, "gate", "generate", "data fetch"}
 
 
 @pytest.mark.parametrize("command", list(commands()), ids=" ".join)
