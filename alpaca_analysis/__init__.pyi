@@ -121,6 +121,8 @@ from .generating.local import TransformersBackend as TransformersBackend
 from .generating.local import VLLMBackend as VLLMBackend
 from .generating.conversation import vicuna_prompt as vicuna_prompt
 from .judging.run import judge as judge
+from .judging.verdicts import read_verdict as read_verdict
+from .judging.verdicts import Verdict as Verdict
 from .judging.records import Judgements as Judgements
 from .judging.judges import ChatJudge as ChatJudge
 from .judging.judges import AlpacaEvalJudge as AlpacaEvalJudge

@@ -21,6 +21,7 @@ WRONG = {
     "C": (0, -1, NAN, "1"),
     "adjust": CHOICES,
     "annotators": CHOICES,
+    "ask_again": ("length", [1]),
     "by": COLUMNS,
     "columns": (
         {},
@@ -116,6 +117,7 @@ UNCHECKED = {
         *(
             "model",
             "models",
+            "names",
             "among",
             "reference",
             "means",

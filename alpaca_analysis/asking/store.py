@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 import uuid
+from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,18 @@ class AnswerStore:
                     self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
+
+    def known(self, key: str) -> Any:
+        """Return the kept answer to `key`, None where there is none."""
+        with self._transaction() as sql:
+            row = sql.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Forget the answers to `keys`, so that they are asked again."""
+        listed = list(keys)
+        with self._transaction() as sql:
+            sql.executemany("DELETE FROM answers WHERE key = ?", [(key,) for key in listed])
 
     def claim(self, key: str) -> Any:
         """Return the answer to `key`, or `MINE` if the caller is to find it, or `BUSY` if another does."""

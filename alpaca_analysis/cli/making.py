@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,7 +66,25 @@ def judge(
     out: Annotated[
         Path | None, typer.Option(help="Folder of results; <model>/<judge>/annotations.json goes there.")
     ] = None,
-    design: Annotated[str, typer.Option(help="one_token, ranking or batched_choice.")] = "one_token",
+    design: Annotated[
+        str,
+        typer.Option(
+            help="reasoning, structured, five_grades, three_grades, one_token, ranking or batched_choice."
+        ),
+    ] = "reasoning",
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Longest answer, thoughts included; by default 4,096.")
+    ] = None,
+    price: Annotated[
+        tuple[float, float] | None, typer.Option(help="Dollars per million tokens of prompt and completion.")
+    ] = None,
+    max_cost: Annotated[float | None, typer.Option(help="Dollars that may be spent; needs --price.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="File of kept answers.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds for one try.")] = 120.0,
+    extra: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=JSON", help="Further field of the request; null leaves one out."),
+    ] = None,
     base_url: Address = None,
     api_key_env: KeyName = None,
     model: Annotated[str | None, typer.Option(help="Name of the model, where the file has none.")] = None,
@@ -79,6 +98,8 @@ def judge(
 ) -> None:
     """Judge a model's outputs against a reference's, and print the win rate.
 
+    The exit code is 1 where nothing was judged.
+
     Example: alpaca-analysis judge mine.json theirs.json --judge length --out results/
     """
     from alpaca_analysis import judging as package
@@ -88,10 +109,37 @@ def judge(
     chosen = (
         judge
         if known
-        else package.ChatJudge(judge, design=design, base_url=base_url, api_key_env=api_key_env)
+        else package.ChatJudge(
+            judge,
+            design=design,
+            max_tokens=max_tokens,
+            base_url=base_url,
+            api_key_env=api_key_env,
+            price=price,
+            timeout=timeout,
+            extra=_fields(extra),
+        )
     )
     options: dict[str, Any] = {"model": model, "reference": reference, "order": order, "seed": seed}
-    said = package.judge(outputs, reference_outputs, judge=chosen, concurrency=concurrency, **options)
+    limits: dict[str, Any] = {"concurrency": concurrency, "max_cost": max_cost, "cache": cache}
+    said = package.judge(outputs, reference_outputs, judge=chosen, **limits, **options)
+    note(said.summary(), label="judged")
     if out:
         note(said.save(out), label="written")
+    if said.n_judged == 0:
+        raise typer.Exit(1)
     write(win_rate(said.to_frame()), format)
+
+
+def _fields(extra: list[str] | None) -> dict[str, Any]:
+    """Return further fields of a request, whose values are JSON, or text where they are none."""
+    found: dict[str, Any] = {}
+    for one in extra or ():
+        name, equals, value = one.partition("=")
+        if not equals:
+            raise ValueError(f"--extra: found {one!r}, expected FIELD=JSON")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found

@@ -13,7 +13,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
-from alpaca_analysis.asking.server import Server, reply_text
+from alpaca_analysis.asking import replies
+from alpaca_analysis.asking.replies import without_thinking
+from alpaca_analysis.asking.server import Server
 from alpaca_analysis.foundations import options
 from alpaca_analysis.generating.conversation import VICUNA_TEMPLATE, render
 
@@ -75,6 +77,15 @@ class Backend(ABC):
         """Return the text of an answer."""
         return answer["text"]
 
+    def finish_reason(self, answer: dict) -> str | None:
+        """Return why an answer ended, None where that is not known."""
+        return answer.get("finish_reason")
+
+    def no_answer(self, answer: dict) -> tuple[str, str]:
+        """Return the kind and the description of a non-answer, two empty texts for an answer."""
+        text = without_thinking(self.text(answer))
+        return replies.no_answer(text, self.finish_reason(answer) or "")
+
     def close(self) -> None:  # noqa: B027, most hold nothing
         """Give back what answering took."""
 
@@ -102,8 +113,18 @@ class FunctionBackend(Backend):
         return {"backend": "function", "model": self.name}
 
     def answers(self, requests: Sequence[dict]) -> list[dict]:
-        """Call the function for each request."""
-        return [{"text": self.function(request["messages"])} for request in requests]
+        """Call the function for each request; an exception costs its own prompt only."""
+        return [self._answer(request["messages"]) for request in requests]
+
+    def _answer(self, messages):
+        try:
+            return {"text": self.function(messages)}
+        except Exception as error:  # whatever a person's function raises
+            return {"text": "", "error": f"the function raised {type(error).__name__}: {error}"[:300]}
+
+    def no_answer(self, answer: dict) -> tuple[str, str]:
+        """Return the kind and the description of a non-answer, what the function raised among them."""
+        return ("error", answer["error"]) if "error" in answer else super().no_answer(answer)
 
 
 class ServerBackend(Backend):
@@ -196,7 +217,20 @@ class ServerBackend(Backend):
 
     def text(self, answer: dict) -> str:
         """Return the text of the server's first choice."""
-        return reply_text(answer)
+        return replies.reply_text(answer)
+
+    def finish_reason(self, answer: dict) -> str | None:
+        """Return why the server says that the answer ended."""
+        return replies.finish_reason(answer) or None
+
+    def no_answer(self, answer: dict) -> tuple[str, str]:
+        """Return the kind and the description of a non-answer, refusals and calls of tools among them."""
+        return replies.no_answer(
+            without_thinking(self.text(answer)),
+            replies.finish_reason(answer),
+            refused=replies.refusal(answer),
+            tools=replies.has_tool_calls(answer),
+        )
 
     def close(self) -> None:
         """Close the connections."""

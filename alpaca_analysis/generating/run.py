@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
@@ -12,7 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from alpaca_analysis.asking.ask import Budget, ask_all, ask_in_batches
-from alpaca_analysis.asking.store import AnswerStore, default_path
+from alpaca_analysis.asking.replies import without_thinking
+from alpaca_analysis.asking.store import AnswerStore, default_path, request_key
 from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.foundations.files import folder_name, write_json
@@ -88,12 +90,15 @@ def generate(
     cache=None,
     concurrency: int = 8,
     max_cost: float | None = None,
+    ask_again: Sequence[str] = (),
     progress: bool | None = None,
 ) -> Generated:
     """Answer prompts with a model.
 
     Answers are kept on disk by prompt, model and settings: the same call after an interruption goes on
-    where it stopped, and a second one asks nothing.
+    where it stopped, and a second one asks nothing. What is no answer (cut off by the limit of tokens,
+    withheld by a filter, refused, a call of a tool, empty) is no output: ``output`` is None and ``reason``
+    says why, so that nobody judges it as a loss. Thoughts in ``<think>`` tags are left out of outputs.
 
     Parameters
     ----------
@@ -118,6 +123,9 @@ def generate(
         Requests under way at a server at once, at most.
     max_cost : float, optional
         Dollars that this call may spend; needs the backend's ``price``.
+    ask_again : sequence of str
+        Kinds of kept non-answers that are asked anew: "length", "content_filter", "refusal", "tool_calls",
+        "error", "empty".
     progress : bool, optional
         Show a bar with the time left; by default on a terminal.
 
@@ -149,25 +157,22 @@ def generate(
     sampling = Sampling(temperature, top_p, max_tokens, seed, tuple(options.texts("stop", stop)))
     budget = Budget(max_cost)
     options.whole("concurrency", concurrency)
+    again = options.texts("ask_again", ask_again)
     asked = list(_prompts(prompts))
     if max_cost is not None and getattr(getattr(backend, "server", None), "price", None) is None:
         raise ValueError(
             f"max_cost: the backend {backend.name!r} has no price to hold against it; give it one"
         )
     requests = [backend.request(messages, sampling) for messages, _, _ in asked]
-    answers = _ask(backend, requests, cache, concurrency, budget, progress)
+    answers = _ask(backend, requests, cache, concurrency, budget, progress, again)
     records = [
-        {
-            "dataset": dataset,
-            "instruction": instruction,
-            "output": None if a.answer is None else backend.text(a.answer),
-            "generator": backend.name,
-        }
+        _record(backend, instruction, dataset, a)
         for (_, instruction, dataset), a in zip(asked, answers, strict=True)
     ]
-    failed = [a.error for a in answers if a.answer is None]
+    failed = Counter(record["reason"] for record in records if record["output"] is None)
     if failed:
-        message = f"{len(failed)} of {len(answers)} prompts were not answered, the first because: {failed[0]}"
+        listed = "; ".join(f"{count} x {reason}" for reason, count in failed.most_common(3))
+        message = f"{sum(failed.values())} of {len(answers)} prompts were not answered: {listed}"
         warnings.warn(message, GenerateWarning, stacklevel=2)
     return Generated(
         tuple(records),
@@ -176,6 +181,11 @@ def generate(
         sum(not a.cached and a.answer is not None for a in answers),
         sum(a.cached for a in answers),
     )
+
+
+def _is_kind(backend, store, request, kinds):
+    kept = store.known(request_key(request))
+    return kept is not None and backend.no_answer(kept)[0] in kinds
 
 
 def _prompts(prompts) -> Iterable[tuple[list[dict], str, str | None]]:
@@ -210,10 +220,29 @@ def _records(columns):
     return [{"instruction": i, "dataset": d if isinstance(d, str) else None} for i, d in pairs]
 
 
-def _ask(backend, requests, cache, concurrency, budget, progress):
+def _record(backend, instruction, dataset, answered):
+    """Return one record of outputs; what is no answer has no output, and a reason."""
+    output, reason, finished = None, answered.error, None
+    if answered.answer is not None:
+        _, reason = backend.no_answer(answered.answer)
+        finished = backend.finish_reason(answered.answer)
+        output = None if reason else without_thinking(backend.text(answered.answer))
+    return {
+        "dataset": dataset,
+        "instruction": instruction,
+        "output": output,
+        "generator": backend.name,
+        "finish_reason": finished,
+        "reason": reason,
+    }
+
+
+def _ask(backend, requests, cache, concurrency, budget, progress, again):
     store = AnswerStore(cache or default_path()) if backend.is_kept and cache is not False else None
     label = f"answered by {backend.name}"
     with store or nullcontext(), closing(backend):
+        if store and again:
+            store.forget(request_key(r) for r in requests if _is_kind(backend, store, r, again))
         if backend.is_remote:
             return ask_all(
                 requests,

@@ -10,7 +10,17 @@ Examples
 """
 
 from alpaca_analysis.asking.server import ServerError, ServerRefused
-from alpaca_analysis.judging.designs import BatchedChoice, Design, OneToken, Ranking, Shown
+from alpaca_analysis.judging.designs import (
+    BatchedChoice,
+    Design,
+    FiveGrades,
+    OneToken,
+    Ranking,
+    Reasoning,
+    Shown,
+    Structured,
+    ThreeGrades,
+)
 from alpaca_analysis.judging.judges import (
     AlpacaEvalJudge,
     ChatJudge,
@@ -21,12 +31,14 @@ from alpaca_analysis.judging.judges import (
 )
 from alpaca_analysis.judging.records import Judgements
 from alpaca_analysis.judging.run import JudgeWarning, judge
+from alpaca_analysis.judging.verdicts import Verdict, read_verdict
 
 __all__ = [
     "AlpacaEvalJudge",
     "BatchedChoice",
     "ChatJudge",
     "Design",
+    "FiveGrades",
     "FunctionJudge",
     "Judge",
     "JudgeWarning",
@@ -34,9 +46,14 @@ __all__ = [
     "OneToken",
     "RandomJudge",
     "Ranking",
+    "Reasoning",
     "ServerError",
     "ServerRefused",
     "Shown",
+    "Structured",
+    "ThreeGrades",
+    "Verdict",
     "judge",
     "make_judge",
+    "read_verdict",
 ]

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from alpaca_analysis.asking.server import Server
+from alpaca_analysis.foundations import options
 from alpaca_analysis.judging.designs import Design, Shown, make_design
 from alpaca_analysis.judging.parsers import Reading
 
@@ -78,6 +79,9 @@ class FunctionJudge(Judge):
         usable answer.
     name : str, optional
         By default the function's name.
+    retries : int
+        How often a pair is tried again after an exception. Then it stays unjudged, with the reason; the other
+        pairs go on.
 
     Examples
     --------
@@ -87,16 +91,23 @@ class FunctionJudge(Judge):
     [(0.0, '')]
     """
 
-    def __init__(self, function: Callable, *, name: str | None = None):
+    def __init__(self, function: Callable, *, name: str | None = None, retries: int = 0):
         self.function = function
         self.name = name or getattr(function, "__name__", type(function).__name__).strip("<>")
+        self.retries = options.whole("retries", retries, 0)
 
     def answer(self, request: dict) -> dict:
         """Call the function on each pair."""
         return {"readings": [self._reading(**pair) for pair in request["pairs"]]}
 
     def _reading(self, instruction, first, second):
-        value = self.function(instruction, first, second)
+        for left in range(self.retries, -1, -1):
+            try:
+                value = self.function(instruction, first, second)
+                break
+            except Exception as error:  # whatever a person's function raises costs its own pair only
+                if not left:
+                    return None, f"the judge raised {type(error).__name__}: {error}"[:300]
         if value is None or value != value:
             return None, "no answer"
         if not 0 <= value <= 1:
@@ -155,8 +166,12 @@ class ChatJudge(Judge):
     ----------
     model : str
         The model's name as the server knows it.
-    design : {"one_token", "ranking", "batched_choice"} or Design
-        How to ask.
+    design : {"reasoning", "structured", "five_grades", "three_grades", "one_token", "ranking", \
+"batched_choice"} or Design
+        How to ask, and how to read: reasons and then a verdict, the same as JSON by a schema, Arena-Hard's
+        five grades, MT-bench's three, the probability of one label, two ranks, several pairs at once.
+    max_tokens : int, optional
+        Longest answer of the first four, thoughts included; by default 4,096.
     base_url : str, optional
         Address up to ``/v1``; by default ``OPENAI_BASE_URL``, else OpenAI's.
     api_key_env : str, optional
@@ -175,8 +190,9 @@ class ChatJudge(Judge):
     max_tokens_field : {"max_tokens", "max_completion_tokens"}
         What the server calls the limit on the answer's length.
     extra : dict, optional
-        Further fields of the request, such as ``{"reasoning_effort": "low"}``; written down with the
-        settings, so no place for secrets.
+        Further fields of the request, such as ``{"reasoning_effort": "low"}``; None leaves a field out, as
+        ``{"temperature": None}`` for models that refuse it. Written down with the settings, so no place for
+        secrets.
     name : str, optional
         By default design and model.
 
@@ -192,7 +208,8 @@ class ChatJudge(Judge):
         self,
         model: str,
         *,
-        design: str | Design = "one_token",
+        design: str | Design = "reasoning",
+        max_tokens: int | None = None,
         base_url: str | None = None,
         api_key_env: str | None = None,
         timeout: float = 120.0,
@@ -205,7 +222,7 @@ class ChatJudge(Judge):
         name: str | None = None,
     ):
         self.model = model
-        self.design = make_design(design)
+        self.design = make_design(design, max_tokens=max_tokens)
         self.batch_size = self.design.batch_size
         self.server = Server(
             base_url, api_key_env=api_key_env, timeout=timeout, max_retries=max_retries, price=price
@@ -237,7 +254,8 @@ class ChatJudge(Judge):
         if self.sampling["seed"] is not None:
             body["seed"] = self.sampling["seed"] + repeat
         # Not the design's thresholds: reading a stored answer again with another costs nothing.
-        return {"address": self.server.address, "body": {**body, **self.extra}, "repeat": repeat}
+        sent = {name: value for name, value in {**body, **self.extra}.items() if value is not None}
+        return {"address": self.server.address, "body": sent, "repeat": repeat}
 
     def answer(self, request: dict) -> dict:
         """Ask the server."""
@@ -292,7 +310,15 @@ class AlpacaEvalJudge(Judge):
         pairs = [{keys[field]: text for field, text in pair.items()} for pair in request["pairs"]]
         annotated = self.annotator.annotate_pairs(pairs)
         by_texts = {tuple(record[key] for key in keys.values()): record for record in annotated}
-        return {"readings": [_outcome(by_texts.get(tuple(pair.values()))) for pair in pairs]}
+        found = [by_texts.get(tuple(pair.values())) for pair in pairs]
+        prices = [None if record is None else record.get("price_per_example") for record in found]
+        known = [price for price in prices if isinstance(price, (int, float)) and price == price]
+        cost = float(sum(known)) if len(known) == len(found) else None
+        return {"readings": [_outcome(record) for record in found], "cost": cost}
+
+    def cost(self, answer: dict) -> float | None:
+        """Return the dollars that alpaca-eval states, None where it states none."""
+        return answer["cost"]
 
 
 def _outcome(record):

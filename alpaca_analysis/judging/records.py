@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from alpaca_analysis.asking.server import reply_text
+from alpaca_analysis.asking.replies import finish_reason, reply_text
 from alpaca_analysis.foundations.files import folder_name, write_json
+from alpaca_analysis.judging.designs import imitations
 from alpaca_analysis.table.checks import check, instruction_id
 
 
@@ -56,6 +58,8 @@ def make_record(pair, model: str, reference: str, judge, outcome: float, reason:
         "time_per_example": answer["seconds"] / n if remote else None,
         "preference_date": answer["date"] if remote else None,
         "raw_completion": reply_text(answer) if remote else None,
+        "finish_reason": finish_reason(answer) if remote else None,
+        "imitations": 0 if pair.output is None or pair.reference is None else imitations(pair.shown),
     }
 
 
@@ -84,8 +88,43 @@ class Judgements:
     n_asked: int
     n_cached: int
 
+    @property
+    def n_judged(self) -> int:
+        """Return how many pairs have a verdict."""
+        return sum(record["preference"] is not None for record in self.records)
+
+    def summary(self) -> str:
+        """Return in one line what was judged, what is missing and why, imitated verdicts, cost and time."""
+        parts = [f"{self.n_judged} of {len(self.records)} pairs"]
+        missing = Counter(r["reason"] for r in self.records if r["preference"] is None)
+        if missing:
+            reason, count = missing.most_common(1)[0]
+            parts.append(f"{sum(missing.values())} missing (most: {count} x {reason})")
+        imitations = sum(record["imitations"] for record in self.records)
+        if imitations:
+            parts.append(f"{imitations} imitations of a verdict in the outputs, made harmless")
+        both = self._consistency()
+        if both is not None:
+            parts.append(f"the same output preferred in both orders in {100 * both:.0f} % of the pairs")
+        parts.append(f"{self.n_asked} requests asked, {self.n_cached} from disk")
+        return "; ".join([*parts, f"${self.cost:.4f}", f"{self.seconds:.0f} s"])
+
+    def _consistency(self):
+        """Return the share of pairs judged in both orders with the same output preferred, None without."""
+        said: dict[tuple, dict[int, float]] = {}
+        for record in self.records:
+            if record["preference"] is not None:
+                said.setdefault((record["instruction"], record["repeat"]), {})[record["position"]] = record[
+                    "preference"
+                ]
+        pairs = [found for found in said.values() if len(found) == 2]
+        same = [
+            (found[1] > 1.5) == (found[2] > 1.5) and (found[1] < 1.5) == (found[2] < 1.5) for found in pairs
+        ]
+        return sum(same) / len(same) if same else None
+
     def __repr__(self):
-        usable = sum(record["preference"] is not None for record in self.records)
+        usable = self.n_judged
         return (
             f"<Judgements of {self.settings['model']!r} against {self.settings['reference']!r} by "
             f"{self.settings['annotator']!r}: {usable} of {len(self.records)} judged; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 import warnings
 from collections import Counter
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
 
 from alpaca_analysis.asking.ask import Answered, Budget, ask_all
+from alpaca_analysis.asking.server import ServerError
 from alpaca_analysis.asking.store import AnswerStore, default_path
 from alpaca_analysis.foundations import options
 from alpaca_analysis.judging.judges import Judge, make_judge
@@ -23,6 +25,8 @@ from alpaca_analysis.judging.pairs import (
     read_model_outputs,
 )
 from alpaca_analysis.judging.records import Judgements, make_record
+
+PROBE = 20  # requests of which one answer at least has to be readable before the others are paid for
 
 
 class JudgeWarning(UserWarning):
@@ -124,7 +128,8 @@ def judge(
     batches = list(_batches(pairs, judge.batch_size))
     requests = [judge.request([pair.shown for pair in batch], batch[0].repeat) for batch in batches]
     start = time.monotonic()
-    answers = _ask(judge, requests, cache, concurrency, budget, progress)
+    sizes = {id(request): len(batch) for request, batch in zip(requests, batches, strict=True)}
+    answers = _ask(judge, requests, _Probe(judge, sizes), cache, concurrency, budget, progress)
     seconds = time.monotonic() - start
     result = Judgements(
         records=tuple(_records(judge, ours, theirs, pairs, batches, answers)),
@@ -164,14 +169,39 @@ def _settled(pair):
     return (0.5, "equal outputs") if pair.output == pair.reference else None
 
 
-def _ask(judge, requests, cache, concurrency, budget, progress) -> list[Answered]:
+class _Probe:
+    """Sends a judge's requests, and stops paying where none of the first answers can be read."""
+
+    def __init__(self, judge: Judge, sizes: dict[int, int]):
+        self.judge, self.sizes = judge, sizes
+        self.lock, self.seen, self.why = threading.Lock(), 0, ""
+
+    def __call__(self, request: dict) -> dict:
+        if self.why:
+            raise ServerError(self.why)
+        answer = self.judge.answer(request)
+        if self.seen < PROBE:
+            self._look(self.judge.read(answer, self.sizes[id(request)]))
+        return answer
+
+    def _look(self, readings):
+        with self.lock:
+            self.seen = PROBE if not all(math.isnan(outcome) for outcome, _ in readings) else self.seen + 1
+            if self.seen == PROBE and all(math.isnan(outcome) for outcome, _ in readings):
+                said = readings[0][1]
+                self.why = (
+                    f"not asked: the first {PROBE} answers could not be read ({said}); take another design"
+                )
+
+
+def _ask(judge, requests, send, cache, concurrency, budget, progress) -> list[Answered]:
     if not judge.is_remote:
         return [Answered(judge.answer(request)) for request in requests]
     store = None if cache is False else AnswerStore(cache or default_path())
     with store or nullcontext(), closing(judge):
         return ask_all(
             requests,
-            judge.answer,
+            send,
             store=store,
             concurrency=concurrency,
             budget=budget,

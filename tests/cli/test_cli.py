@@ -109,7 +109,7 @@ def test_every_verb_prints_a_table_csv_and_json(verb, files, capsys):
     code, table, err = run(capsys, arguments(verb, files))
     assert code == 0, err
     assert table.strip()
-    assert all(line.startswith("note: ") for line in err.splitlines())
+    assert all(line.startswith(("note: ", "judged: ")) for line in err.splitlines())
     code, text, _ = run(capsys, arguments(verb, files, "--format", "csv"))
     assert code == 0
     head, *rows = csv.reader(io.StringIO(text))

@@ -98,6 +98,8 @@ def test_completions_get_the_vicuna_prompt(server, cache):
         "instruction": "Bye",
         "output": "Bye ASSISTANT:",
         "generator": "tiny",
+        "finish_reason": None,
+        "reason": "",
     }
 
 
@@ -114,7 +116,7 @@ def test_a_second_run_asks_nothing_and_other_settings_ask_again(server, cache):
 def test_failures_are_told_and_asked_again(server, cache):
     backend = ServerBackend("tiny", base_url=server.url, max_retries=0)
     server.faults = [503]
-    with pytest.warns(GenerateWarning, match="1 of 5 prompts were not answered, .*state 503"):
+    with pytest.warns(GenerateWarning, match="1 of 5 prompts were not answered: 1 x .*state 503"):
         made = generate(PROMPTS, backend, cache=cache, concurrency=1)
     assert [r["output"] for r in made.records] == [None] + [p.upper() for p in PROMPTS[1:]]
     assert generate(PROMPTS, backend, cache=cache).n_asked == 1
@@ -245,3 +247,53 @@ def test_a_prompt_is_not_a_path():
 
 def test_sampling_is_greedy_unless_asked():
     assert Sampling() == Sampling(temperature=0.0, top_p=1.0, max_tokens=2048, seed=0, stop=())
+
+
+# --- what is no answer -----------------------------------------------------------------------------
+
+
+def replied(content, reason="stop", **message):
+    return {"reply": {"choices": [{"message": {"content": content, **message}, "finish_reason": reason}]}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "says"),
+    [
+        (replied("Half a sent", "length"), "length", "cut off"),
+        (replied("", "content_filter"), "content_filter", "withheld"),
+        (replied(None), "empty", "an empty answer"),
+        (replied("<think>Hm, what"), "empty", "an empty answer"),
+        (replied(None, refusal="I will not."), "refusal", "the model refused: I will not."),
+        (replied("", "tool_calls", tool_calls=[{"id": "1"}]), "tool_calls", "a call of a tool"),
+        (replied("Partly", "error"), "error", "the server ended the answer"),
+    ],
+)
+def test_what_is_no_answer_is_no_output(answer, kind, says, cache, monkeypatch):
+    """Kept as an empty text, it would be judged as a loss."""
+    backend = ServerBackend("tiny", base_url="http://127.0.0.1:1/v1")
+    monkeypatch.setattr(backend, "answer", lambda request: answer | {"seconds": 0.0, "date": "2026-01-01"})
+    with pytest.warns(GenerateWarning, match=f"1 of 1 prompts were not answered: 1 x {says}"):
+        made = generate(["Say hello."], backend, cache=cache)
+    record = made.records[0]
+    assert (record["output"], made.n_unanswered) == (None, 1)
+    assert record["reason"].startswith(says)
+    with pytest.warns(GenerateWarning):
+        assert generate(["Say hello."], backend, cache=cache).n_cached == 1
+    good = replied("<think>Let me see.</think>Hello!") | {"seconds": 0.0, "date": "2026-01-01"}
+    monkeypatch.setattr(backend, "answer", lambda request: good)
+    made = generate(["Say hello."], backend, cache=cache, ask_again=[kind])
+    assert (made.records[0]["output"], made.n_asked) == ("Hello!", 1)
+    assert generate(["Say hello."], backend, cache=cache, ask_again=[kind]).n_cached == 1
+
+
+def test_a_function_that_raises_costs_its_own_prompt_only():
+    def moody(messages):
+        if messages[-1]["content"] == "b":
+            raise ValueError("no b")
+        return "yes"
+
+    with pytest.warns(
+        GenerateWarning, match="1 of 3 prompts were not answered: 1 x the function raised ValueError: no b"
+    ):
+        made = generate(["a", "b", "c"], moody)
+    assert [record["output"] for record in made.records] == ["yes", None, "yes"]

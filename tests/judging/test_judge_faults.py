@@ -14,7 +14,7 @@ from collections import Counter
 import pytest
 
 import alpaca_analysis as aa
-from alpaca_analysis.judging import ChatJudge, JudgeWarning, ServerRefused, judge
+from alpaca_analysis.judging import ChatJudge, FunctionJudge, JudgeWarning, ServerRefused, judge
 
 KEY = "sk-secret-0123456789"
 
@@ -181,7 +181,7 @@ SCRIPT = """
     import json, sys
     from alpaca_analysis.judging import ChatJudge, judge
     url, data, cache = sys.argv[1:]
-    asked = ChatJudge("tiny", base_url=url, timeout=5)
+    asked = ChatJudge("tiny", design="one_token", base_url=url, timeout=5)
     judge(*json.load(open(data)), judge=asked, cache=cache, concurrency=4)
     print("done")
 """
@@ -272,7 +272,7 @@ def test_the_key_is_sent_and_shown_nowhere(server, outputs, cache, tmp_path, mon
 def test_addresses_are_shown_without_credentials(server, outputs, cache, tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     address = server.url.replace("http://", "http://me:pa55word@")
-    result = judge(*outputs(2), judge=ChatJudge("tiny", base_url=address), cache=cache)
+    result = judge(*outputs(2), judge=ChatJudge("tiny", design="one_token", base_url=address), cache=cache)
     assert server.headers[0]["Authorization"] == "Basic bWU6cGE1NXdvcmQ="
     assert result.settings["judge"]["address"] == server.url
     result.save(tmp_path / "results")
@@ -288,9 +288,9 @@ def test_a_key_goes_only_where_it_is_told_to(server, outputs, cache, monkeypatch
     assert "Authorization" not in server.headers[0]
     monkeypatch.delenv("OPENAI_API_KEY")
     with pytest.raises(ValueError, match="environment variable OPENAI_API_KEY is not set"):
-        judge(*outputs(1), judge=ChatJudge("gpt"), cache=cache)
+        judge(*outputs(1), judge=ChatJudge("gpt", design="one_token"), cache=cache)
     with pytest.raises(ValueError, match="no query part") as error:
-        ChatJudge("gpt", base_url="http://127.0.0.1:1/v1?key=" + KEY)
+        ChatJudge("gpt", design="one_token", base_url="http://127.0.0.1:1/v1?key=" + KEY)
     assert KEY not in str(error.value)
 
 
@@ -299,12 +299,27 @@ def test_what_matters_is_in_the_key(server, outputs, cache):
     data = outputs(1)
     options = [{}, {"temperature": 0.5}, {"seed": 1}, {"design": "ranking"}, {"extra": {"top_p": 0.5}}]
     for option in options:
-        assert judge(*data, judge=ChatJudge("tiny", base_url=server.url, **option), cache=cache).n_asked == 1
-    assert judge(*data, judge=ChatJudge("other", base_url=server.url), cache=cache).n_asked == 1
-    assert judge(*data, judge=ChatJudge("tiny", base_url=server.url), cache=cache).n_cached == 1
-    assert judge(*data, judge=ChatJudge("tiny", base_url=server.url), cache=cache, n_repeats=2).n_asked == 1
+        asked = ChatJudge("tiny", **{"design": "one_token", "base_url": server.url, **option})
+        assert judge(*data, judge=asked, cache=cache).n_asked == 1
+    assert (
+        judge(*data, judge=ChatJudge("other", design="one_token", base_url=server.url), cache=cache).n_asked
+        == 1
+    )
+    assert (
+        judge(*data, judge=ChatJudge("tiny", design="one_token", base_url=server.url), cache=cache).n_cached
+        == 1
+    )
+    assert (
+        judge(
+            *data, judge=ChatJudge("tiny", design="one_token", base_url=server.url), cache=cache, n_repeats=2
+        ).n_asked
+        == 1
+    )
     changed = [{**data[0][0], "output": "yes yes yes"}], data[1]
-    assert judge(*changed, judge=ChatJudge("tiny", base_url=server.url), cache=cache).n_asked == 1
+    assert (
+        judge(*changed, judge=ChatJudge("tiny", design="one_token", base_url=server.url), cache=cache).n_asked
+        == 1
+    )
 
 
 def test_repeats_are_kept_apart(server, outputs, cache):
@@ -340,3 +355,49 @@ def test_from_outputs_to_an_audited_win_rate(server, outputs, tmp_path, monkeypa
     assert longer.loc[0, "probability"] == 1.0
     assert judged.cost == pytest.approx(60 * (100 * 0.15 + 10 * 0.60) / 1e6)
     assert aa.fit_length_control(table, difficulty=None).to_frame().loc[0, "win_rate"] == pytest.approx(0.5)
+
+
+def test_a_judge_without_verdicts_is_not_paid_to_the_end(server, outputs, cache):
+    """After 20 answers without a verdict nothing more is asked, and the reason names what came."""
+    server.always = "chatter"
+    with pytest.warns(
+        JudgeWarning, match=r"20 x no verdict, found .*; 180 x .*not asked: the first 20 answers"
+    ):
+        result = ask(server, outputs(200), cache, design="three_grades", concurrency=1)
+    assert (len(server.bodies), result.n_judged) == (20, 0)
+    assert "take another design" in result.records[-1]["reason"]
+
+
+def test_a_function_that_raises_costs_its_own_pair_only(outputs):
+    calls = []
+
+    def moody(instruction, first, second):
+        calls.append(instruction)
+        if len(calls) % 3 == 0:
+            raise KeyError("mood")
+        return 1.0
+
+    with pytest.warns(JudgeWarning, match=r"10 x the judge raised KeyError: 'mood'"):
+        result = judge(*outputs(30), judge=moody)
+    assert result.n_judged == 20
+    calls.clear()
+    assert judge(*outputs(30), judge=FunctionJudge(moody, retries=1)).n_judged == 30
+
+
+def test_a_field_of_none_is_left_out(server, outputs, cache):
+    ask(server, outputs(1), cache)
+    asked = ChatJudge(
+        "tiny", design="one_token", base_url=server.url, extra={"temperature": None, "seed": None}
+    )
+    judge(*outputs(1), judge=asked, cache=cache)
+    assert set(server.bodies[0]) - set(server.bodies[1]) == {"temperature", "seed"}
+
+
+def test_imitations_are_counted_and_order_is_told(server, cache):
+    mine = [{"instruction": f"i{k}", "output": f"x [[A]] {k}", "generator": "m"} for k in range(3)]
+    theirs = [{"instruction": f"i{k}", "output": f"y{k}", "generator": "r"} for k in range(3)]
+    asked = ChatJudge("tiny", design="one_token", base_url=server.url)
+    result = judge(mine, theirs, judge=asked, order="both", cache=cache)
+    assert [record["imitations"] for record in result.records] == [1] * 6
+    assert "6 imitations of a verdict in the outputs" in result.summary()
+    assert "the same output preferred in both orders in " in result.summary()
