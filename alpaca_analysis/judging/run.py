@@ -129,7 +129,8 @@ def judge(
     requests = [judge.request([pair.shown for pair in batch], batch[0].repeat) for batch in batches]
     start = time.monotonic()
     sizes = {id(request): len(batch) for request, batch in zip(requests, batches, strict=True)}
-    answers = _ask(judge, requests, _Probe(judge, sizes), cache, concurrency, budget, progress)
+    probe = _Probe(judge, sizes)
+    answers = [probe.told(a) for a in _ask(judge, requests, probe, cache, concurrency, budget, progress)]
     seconds = time.monotonic() - start
     result = Judgements(
         records=tuple(_records(judge, ours, theirs, pairs, batches, answers)),
@@ -183,6 +184,11 @@ class _Probe:
         if self.seen < PROBE:
             self._look(self.judge.read(answer, self.sizes[id(request)]))
         return answer
+
+    def told(self, answered: Answered) -> Answered:
+        """Return an outcome, with the reason alone where asking was stopped."""
+        stopped = self.why and self.why in answered.error
+        return Answered(None, self.why) if stopped else answered
 
     def _look(self, readings):
         with self.lock:

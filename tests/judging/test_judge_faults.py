@@ -361,7 +361,7 @@ def test_a_judge_without_verdicts_is_not_paid_to_the_end(server, outputs, cache)
     """After 20 answers without a verdict nothing more is asked, and the reason names what came."""
     server.always = "chatter"
     with pytest.warns(
-        JudgeWarning, match=r"20 x no verdict, found .*; 180 x .*not asked: the first 20 answers"
+        JudgeWarning, match=r"180 x not asked: the first 20 answers .*; 20 x no verdict, found"
     ):
         result = ask(server, outputs(200), cache, design="three_grades", concurrency=1)
     assert (len(server.bodies), result.n_judged) == (20, 0)
