@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce docs test test-browser lint test-engines test-generate benchmark growth lock clean simulate fuzz mutate \
+.PHONY: help install reproduce notebooks docs test test-browser lint test-engines test-generate benchmark growth lock clean simulate fuzz mutate \
 	test-oldest test-newest test-slow test-kernels test-kernels-all test-streams test-wheel dist
 
 help: ## list the targets
@@ -40,6 +40,9 @@ test-kernels: .venv/installed ## run the tests of what ranks or compares with ea
 
 test-kernels-all: .venv/installed ## run all quick tests with each set of numerical kernels
 	$(PY) tests/kernels.py
+
+notebooks: .venv/installed ## keep the results of all notebooks in them, computed without rows, as they are committed
+	$(PY) notebooks/reproduce.py --keep
 
 docs: .venv/installed ## build the documentation site, without a network; see build/site/index.html
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'

@@ -1,12 +1,15 @@
 """Execute every notebook without a network and put what they show under build/.
 
-    python notebooks/reproduce.py [NOTEBOOK ...]
+    python notebooks/reproduce.py [--keep] [NOTEBOOK ...]
 
 Leaves under build/: executed notebooks and their HTML (notebooks/), figures as PDF, SVG and PNG
 (figures/), tables as CSV, LaTeX and Markdown (tables/), an audit report (audit/) and, if all notebooks
 run, a gallery of every figure (gallery/). Ends with every published number that the
 notebooks check beside the recomputed one: what they save as ``NN_*_published``, which is for numbers that
 somebody printed.
+
+With ``--keep`` the results are kept in the notebooks themselves, as they are committed: computed without
+rows, so that everybody sees the same.
 """
 
 from __future__ import annotations
@@ -73,6 +76,24 @@ def execute(source: Path, folder: Path, progress: tqdm) -> str | None:
     return failure
 
 
+def keep(executed: Path, source: Path) -> None:
+    """Write an executed notebook where its source is, without what differs from run to run."""
+    notebook = nbformat.read(executed, as_version=4)
+    for cell in notebook.cells:
+        cell.metadata = {k: v for k, v in cell.metadata.items() if k in ("tags", "jupyter")}
+        for output in cell.get("outputs", []):
+            output.metadata = {} if "metadata" in output else output.get("metadata")
+            if output.output_type == "stream":
+                output.pop("metadata", None)
+    checks = [cell for cell in notebook.cells if cell.cell_type == "code"][-1]
+    checks.metadata = {"jupyter": {"source_hidden": True}, "tags": ["hide-input"]}
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    write_text(source, nbformat.writes(notebook, indent=1) + "\n")
+
+
 def draw_gallery(folder: Path) -> str | None:
     """Draw every figure in a process of its own, and return what failed."""
     command = [
@@ -106,9 +127,13 @@ def main() -> int:
     """Run the notebooks named, or all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: all in this folder")
+    parser.add_argument("--keep", action="store_true", help="keep results in the notebooks, without rows")
     parser.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1), help="kernels at once")
     options = parser.parse_args()
     sources = [p.resolve() for p in options.notebooks] or sorted(HERE.glob("[0-9]*.ipynb"))
+    if options.keep:
+        os.environ.pop("ALPACA_ANALYSIS_DATA", None)
+        os.environ["ALPACA_ANALYSIS_CACHE"] = tempfile.mkdtemp(prefix="no-rows-")
     start, failures = time.monotonic(), []
     cells = sum(c.cell_type == "code" for s in sources for c in nbformat.read(s, as_version=4).cells)
     with (
@@ -116,7 +141,7 @@ def main() -> int:
         ThreadPoolExecutor(options.jobs) as pool,
     ):
         jobs = {pool.submit(execute, s, BUILD / "notebooks", progress): s.name for s in sources}
-        if not options.notebooks:
+        if not options.notebooks and not options.keep:
             jobs[pool.submit(draw_gallery, BUILD / "gallery")] = "gallery"
         for job in as_completed(jobs):
             if job.result():
@@ -126,6 +151,9 @@ def main() -> int:
     if len(numbers):
         print(numbers.to_string(index=False, max_colwidth=100))
     done = len(jobs) - len(failures)
+    if options.keep and not failures:
+        for source in sources:
+            keep(BUILD / "notebooks" / source.name, source)
     print(f"{done} of {len(jobs)} in {time.monotonic() - start:.0f} s; see {BUILD}")
     if failures:
         print("\n\n".join(failures), file=sys.stderr)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from alpaca_analysis.cli import audits, data, gate, length, making, statistics
 from alpaca_analysis.cli.options import note, reading, write_text
@@ -22,7 +23,39 @@ from alpaca_analysis.foundations.version import __version__
 
 __all__ = ["app", "main"]
 
+QUESTIONS = {  # verbs by what they answer, in the order in which a reader looks for them
+    "How often does a model win?": ("win-rate", "bounds", "compare", "gate", "rank-sets", "ratings"),
+    "How many judgements are needed?": ("plan", "detectable"),
+    "Does the judge agree with people?": ("agreement", "correlation"),
+    "What moves a judge?": ("audit", "prefer-longer", "prefer-first", "prefer-lists", "length-response"),
+    "Who wins at equal length?": ("length-control",),
+    "Do printed numbers hold?": ("check-claims", "audit-leaderboard"),
+    "Ask models": ("generate", "judge"),
+    "Published data": ("data",),
+}
+
+
+class ByQuestion(TyperGroup):
+    """Lists verbs by the question that they answer, each with its whole first sentence."""
+
+    def format_commands(self, ctx, formatter) -> None:
+        """Write the verbs, a section a question."""
+        known = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        listed = {name for names in QUESTIONS.values() for name in names}
+        sections = {**QUESTIONS, "Further": [name for name in known if name not in listed]}
+        for question, names in sections.items():
+            rows = [(name, _first_sentence(known[name])) for name in names if known.get(name)]
+            if rows:
+                with formatter.section(question):
+                    formatter.write_dl(rows)
+
+
+def _first_sentence(command):
+    return " ".join((command.help or "").split("\n\n")[0].split())
+
+
 app = typer.Typer(
+    cls=ByQuestion,
     name="alpaca-analysis",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
