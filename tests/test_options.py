@@ -98,7 +98,10 @@ ACCEPTED = {  # what an option of that name means elsewhere
     ("agreement_by", "by"): ("n",),
     ("restrict_range", "by"): COLUMNS,
     ("fit_length_control", "baselines"): (),
-    ("read_annotations", "features"): ("bould", [], ["length", "length"], 3),  # a flag
+    **{
+        (f, "features"): ("bould", [], ["length", "length"], 3)
+        for f in ("read_annotations", "load", "load_result")
+    },
     ("bias_beyond_humans", "covariates"): (["style", "style"],),
 }
 UNCHECKED = {

@@ -16,7 +16,7 @@ import pandas as pd
 from alpaca_analysis.audits import rules as findings
 from alpaca_analysis.audits.biases import NEEDS as BIAS_NEEDS
 from alpaca_analysis.audits.biases import bias_sections
-from alpaca_analysis.audits.checks import answer, checks, summary
+from alpaca_analysis.audits.checks import answer, checks, names, summary
 from alpaca_analysis.audits.examples import examples
 from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
@@ -74,7 +74,8 @@ class Audit:
         return self.findings.copy()
 
     def __repr__(self) -> str:
-        head = f"{self._headline()}\n{self._summary()}"
+        named = textwrap.fill(printable(names(self.checks())), 96)
+        head = f"{self._headline()}\n{self._summary()}\n{named}"
         return "\n\n".join([head, *map(_paragraph, self.findings.to_dict("records"))])
 
     def _repr_html_(self) -> str:
@@ -85,7 +86,9 @@ class Audit:
 
     def _summary(self):
         first = answer(self.findings)
-        return printable(f"{first}. {summary(self.checks())}." if first else f"{summary(self.checks())}.")
+        asked = self.checks()
+        said = f"{first}. {summary(asked)}." if first else f"{summary(asked)}."
+        return printable(said)
 
     def _headline(self):
         s = self.settings
@@ -257,7 +260,7 @@ def _sections(table, humans, claims, families, options) -> dict[str, Callable[[]
 
     if {"output_model", "output_reference"} <= set(table.columns) and "bold_model" not in table:
         table = add_features(table)
-    named = table.assign(annotator=table["annotator"].astype(object).fillna("the judge"))
+    named = table.assign(annotator=table["annotator"].astype(object).fillna("the judge").astype("category"))
     measured = table[["outcome", "length_model", "length_reference"]].notna().all(axis=1).sum()
     scale = "characters"
     if not measured and "length_feature" in table:  # cells of length: how long outputs are is not known

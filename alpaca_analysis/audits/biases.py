@@ -69,7 +69,8 @@ def bias_sections(
     styles = [f for f in STYLE if f"{f}_model" in table and style_difference(table, f).fillna(0).ne(0).any()]
     if styles:
         needed = [
-            c for c in ("instruction_id", "model", "reference", "annotator", "outcome", "n") if c in table
+            *("instruction_id", "model", "reference", "annotator", "outcome", "n"),
+            *("length_model", "length_reference"),
         ]
         sections["style"] = lambda: pd.concat(
             [prefer(table[[*needed, f"{f}_model", f"{f}_reference"]], f, method="t") for f in styles],
@@ -125,7 +126,8 @@ def style(frame: pd.DataFrame) -> Iterator[tuple]:
         ]
         which = "more" if more else "less"
         text = f"{rows['annotator'].iloc[0]} prefers, where it decides, the output with {which} "
-        evidence = f"n = {rows['n'].min()} to {rows['n'].max()} decisions; intervals in the table"
+        sizes = sorted({rows["n"].min(), rows["n"].max()})
+        evidence = f"n = {' to '.join(map(str, sizes))} decisions; intervals in the table"
         yield "low", "style", "", text + ", ".join(listed), evidence
 
 

@@ -173,3 +173,17 @@ def summary(frame: pd.DataFrame) -> str:
         words += "no problem"
     absent = len(frame) - len(done)
     return words + (f"; {absent} not looked at" if absent else "")
+
+
+def names(frame: pd.DataFrame) -> str:
+    """Return which checks found something, and which could not be looked at, in two sentences.
+
+    Examples
+    --------
+    >>> names(pd.DataFrame({"check": ["lists", "draws", "order"], "severity": ["low", "none", ""]}))
+    'Flagged: lists. Not looked at: order.'
+    """
+    flagged = frame.loc[~frame["severity"].isin(["none", ""]), "check"]
+    absent = frame.loc[frame["severity"] == "", "check"]
+    said = [f"Flagged: {', '.join(flagged)}."] if len(flagged) else []
+    return " ".join([*said, f"Not looked at: {', '.join(absent)}."] if len(absent) else said)

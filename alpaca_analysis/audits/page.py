@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from alpaca_analysis.audits.checks import answer, checks, summary
+from alpaca_analysis.audits.checks import answer, checks, names, summary
 from alpaca_analysis.present.pages import digest
 from alpaca_analysis.present.rendering import printable
 
@@ -107,6 +107,7 @@ def render(
     return environment.get_template("report.html.j2").render(
         headline=headline,
         summary=". ".join(filter(None, [answer(findings), summary(asked)])),
+        names=names(asked),
         findings=_with_pairs(findings, examples),
         checks=[
             {**row, "effect": _effect(row, asked["pvalue_holm"].count())} for row in asked.to_dict("records")

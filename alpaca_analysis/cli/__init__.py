@@ -46,7 +46,7 @@ class ByQuestion(TyperGroup):
         for question, names in sections.items():
             rows = [(name, _first_sentence(known[name])) for name in names if known.get(name)]
             if rows:
-                with formatter.section(question):
+                with formatter.section(question.rstrip("?")):
                     formatter.write_dl(rows)
 
 

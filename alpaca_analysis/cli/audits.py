@@ -52,7 +52,9 @@ def audit(
 
     people = read(humans) if humans else None
     printed = read_claims(claims) if claims else None
-    result = statistic(read(sources), humans=people, claims=printed, n_resamples=n_resamples, rng=seed)
+    result = statistic(
+        read(sources, features=True), humans=people, claims=printed, n_resamples=n_resamples, rng=seed
+    )
     for path, save in ((html, result.to_html), (json, result.to_json)):
         if path:
             note(save(path), label="written")

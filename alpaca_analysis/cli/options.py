@@ -25,6 +25,8 @@ class Format(StrEnum):
     table = "table"
     csv = "csv"
     json = "json"
+    markdown = "markdown"
+    latex = "latex"
 
 
 Sources = Annotated[
@@ -93,15 +95,16 @@ def _pairs(option: str, given: list[str] | None) -> dict[str, list[str]]:
     return pairs
 
 
-def read(sources: list[str]):
+def read(sources: list[str], *, features: bool = False):
     """Read annotation files, standard input, or a data set of the catalogue by its name."""
     from alpaca_analysis import load, read_annotations
 
     if sources == ["-"]:
-        return read_piped(sys.stdin.buffer.read())
+        return read_piped(sys.stdin.buffer.read(), features=features)
     if len(sources) == 1 and is_bundled(sources[0]):
-        return load(sources[0])
-    return read_annotations(sources if len(sources) > 1 else sources[0], **(_COLUMNS.get() or {}))
+        return load(sources[0], features=features)
+    chosen = sources if len(sources) > 1 else sources[0]
+    return read_annotations(chosen, features=features, **(_COLUMNS.get() or {}))
 
 
 def is_bundled(source: str) -> bool:
@@ -111,7 +114,7 @@ def is_bundled(source: str) -> bool:
     return not Path(source).exists() and source in set(catalog()["name"])
 
 
-def read_piped(data: bytes):
+def read_piped(data: bytes, *, features: bool = False):
     """Read annotations from another program; what is not JSON, Parquet or gzip is CSV."""
     from alpaca_analysis import read_annotations
 
@@ -120,7 +123,7 @@ def read_piped(data: bytes):
         path = Path(folder) / ("standard input" + (".json" if other else ".csv"))
         path.write_bytes(data)
         try:
-            return read_annotations(path, **(_COLUMNS.get() or {}))
+            return read_annotations(path, features=features, **(_COLUMNS.get() or {}))
         except ValueError as error:
             raise ValueError(str(error).replace(str(path), "standard input")) from None
 
@@ -145,13 +148,15 @@ def write(result: Any, format: Format) -> None:
     """Print a result to standard output."""
     from alpaca_analysis.audits.auditing import Audit
     from alpaca_analysis.present.rendering import records
-    from alpaca_analysis.present.tables import show, to_csv
+    from alpaca_analysis.present.tables import show, to_csv, to_latex, to_markdown
 
     frame = result.to_frame() if hasattr(result, "to_frame") else result
     if format is Format.csv:
         text = to_csv(frame) or ""
     elif format is Format.json:
         text = json.dumps(records(frame), indent=2, allow_nan=False) + "\n"
+    elif format in (Format.markdown, Format.latex):
+        text = f"{(to_markdown if format is Format.markdown else to_latex)(frame)}\n"
     else:
         text = f"{result if isinstance(result, Audit) else show(frame)}\n"
     write_text(text)

@@ -138,7 +138,7 @@ def available(name: str) -> str:
     return next(place for place in ("download", "cached", "mirror") if place in found)
 
 
-def load(name: str, *, download: bool = True) -> pd.DataFrame:
+def load(name: str, *, download: bool = True, features: bool = False) -> pd.DataFrame:
     """Load one of the data sets that `catalog` lists.
 
     Parameters
@@ -147,6 +147,8 @@ def load(name: str, *, download: bool = True) -> pd.DataFrame:
         One of the names of `catalog`.
     download : bool
         Whether rows that are in neither the mirror nor the cache may be downloaded.
+    features : bool
+        Count the style of outputs while rows are read, see `add_features`; of other data there are none.
 
     Returns
     -------
@@ -175,12 +177,15 @@ def load(name: str, *, download: bool = True) -> pd.DataFrame:
     if entry["kind"] == "hub":
         frame = _load_hub(entry, download)
     else:
-        frame = _load_rows(name, entry, download) if entry["kind"] == "rows" else _load_bundled(entry)
+        is_rows = entry["kind"] == "rows"
+        frame = _load_rows(name, entry, download, features) if is_rows else _load_bundled(entry)
     frame.attrs |= {"name": name, "licence": entry["licence"]}
     return frame
 
 
-def load_result(name: str, rows: str, compute: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
+def load_result(
+    name: str, rows: str, compute: Callable[[pd.DataFrame], pd.DataFrame], *, features: bool = False
+) -> pd.DataFrame:
     """Compute a result from rows where they are at hand; else load the bundled result, and say which.
 
     Nothing is downloaded: rows are at hand that lie in the mirror or were downloaded before.
@@ -193,6 +198,8 @@ def load_result(name: str, rows: str, compute: Callable[[pd.DataFrame], pd.DataF
         The rows it was computed from, likewise.
     compute : callable
         Takes the rows, returns the result.
+    features : bool
+        Read the rows with features of style.
 
     Returns
     -------
@@ -206,7 +213,7 @@ def load_result(name: str, rows: str, compute: Callable[[pd.DataFrame], pd.DataF
     length_judge: the bundled result (the rows of alpaca_eval_outputs are not at hand)
     """
     if available(rows) in ("mirror", "cached"):
-        result = compute(load(rows, download=False))
+        result = compute(load(rows, download=False, features=features))
         result.attrs["computed_from"] = rows
         print(f"{name}: computed from the rows of {rows}")
         return result
@@ -240,7 +247,7 @@ def _load_hub(entry, download):
     return read_annotations(entry["files"])
 
 
-def _load_rows(name, entry, download):
+def _load_rows(name, entry, download, features):
     from alpaca_analysis.table.readers import read_annotations, read_outputs
 
     try:
@@ -252,7 +259,7 @@ def _load_rows(name, entry, download):
     if name == "alpaca_eval_outputs":
         return read_outputs(paths)
     format: Any = name if name in ("pandalm", "llmbar") else "alpaca_eval"
-    return read_annotations(paths, format=format)
+    return read_annotations(paths, format=format, features=features)
 
 
 def fetch(name: str, *, download: bool = True, progress: bool = True, url: str | None = None) -> list[Path]:

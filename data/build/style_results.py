@@ -22,12 +22,13 @@ def differing(table: pd.DataFrame, feature: str) -> int:
 def build(mirror: Path) -> dict[str, pd.DataFrame]:
     results = mirror / "alpaca_eval" / "results" / "*"
     first = aa.read_annotations(results / "alpaca_eval_gpt4", features=True)
+    second = aa.read_annotations(results / "weighted_alpaca_eval_gpt4_turbo", features=True)
     pandalm = aa.read_annotations(mirror / "pandalm", format="pandalm", features=True)
     llmbar = aa.read_annotations(mirror / "llmbar", format="llmbar")
-    for table in (first, pandalm, llmbar):
+    for table in (first, second, pandalm, llmbar):
         table.attrs = {}
     human = pandalm["annotator"].astype(str).str.startswith("human")
-    judged = {"alpaca_eval_v1": first, "pandalm": pandalm}
+    judged = {"alpaca_eval_v1": first, "alpaca_eval_v2": second, "pandalm": pandalm}
     return {
         "style_preference": preferences(judged),
         "style_control": aa.control_by_feature(first).round(DIGITS),

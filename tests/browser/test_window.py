@@ -274,7 +274,8 @@ def luminance(colour):
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1920)])
+@pytest.mark.parametrize("width", [1200, 1920])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everything_can_be_read_in_jupyterlab_light_and_dark(page, lab, shots, tmp_path, scheme, width):
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 1000})
