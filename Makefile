@@ -8,7 +8,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install reproduce notebooks docs test test-browser lint test-engines test-generate benchmark growth lock clean simulate fuzz mutate \
-	test-oldest test-newest test-slow test-kernels test-kernels-all test-streams test-wheel dist
+	test-oldest test-newest test-slow test-kernels test-kernels-all test-streams test-wheel dist simulate-whole
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ test-generate: .venv-generate/installed ## let a tiny model answer, through tran
 
 simulate: .venv/installed ## repeat the simulations of coverage and the faults that take long (a quarter of an hour)
 	$(PY) -m pytest -n 2 --dist loadgroup -m simulation tests
+
+simulate-whole: export SIMULATE = whole
+simulate-whole: simulate ## the same with four times as many data sets where a sample is drawn
 
 # Seed 0 is another one every time; CI takes the same, so that what it refuses can be repeated.
 FUZZ_SECONDS ?= 300

@@ -1,5 +1,7 @@
 """Tables of judgements that tests build: from outcomes, from votes, and with a known truth."""
 
+import os
+
 import numpy as np
 import pandas as pd
 from scipy.special import expit
@@ -50,3 +52,8 @@ def columns(table, difficulty):
     gap = table["length_reference"] - table["length_model"]
     x = np.tanh(gap / gap.std(ddof=1))
     return np.column_stack([x, difficulty.loc[table["instruction_id"]], np.ones(len(table))])
+
+
+def data_sets(whole: int) -> int:
+    """Return how many data sets a simulation draws: a quarter, or the whole with ``SIMULATE=whole``."""
+    return whole if os.environ.get("SIMULATE") == "whole" else whole // 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ from alpaca_analysis.table.groups import refuse_mixed
 # A model is in no test if more than this share of resamples holds no judgement of it: fewer than about
 # ten units of many.
 MISSED = 1e-4
+FEW = 300  # units below which differences are studentised within their resamples
+LOST = 0.005  # share of resamples that may be infinitely far out
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ class JointEstimates:
         Units (instructions, or judgements without one) behind each estimate.
     untested : ndarray of str of shape (p,)
         Why a model can be in no test, and "" where it can.
+    own_scale : ndarray of float32 of shape (p, p, n_resamples), optional
+        Standard error of each difference over that in the resample: what a difference is multiplied with to
+        be studentised within its resample. Given where units are few; pairs left out of tests are 0.
     """
 
     models: list[str]
@@ -52,6 +58,7 @@ class JointEstimates:
     shared: np.ndarray
     n: np.ndarray
     untested: np.ndarray
+    own_scale: np.ndarray | None = None
 
     @property
     def difference(self) -> np.ndarray:
@@ -121,6 +128,7 @@ def joint_win_rates(
     covariance, shared, sizes = np.zeros((p, p)), np.zeros((p, p)), np.empty(p)
     untested = np.empty(p, dtype=object)
     draws, start = [], 0
+    again = copy.deepcopy(rng)  # the same resamples once more, for their errors
     for block in blocks:
         units, inside = block.units, slice(start, start + len(block.groups))
         used = (units.m > 0).astype(float)
@@ -132,6 +140,11 @@ def joint_win_rates(
         drawn = resampling.resample(units, n_resamples=n_resamples, rng=rng)
         draws.append(np.where(np.isnan(drawn), units.estimate, drawn).T)
         start = inside.stop
+    own = None
+    if len(blocks) == 1 and not stratify and _are_few(blocks[0].units):
+        own = _own_scale(
+            blocks[0].units, draws[0].T, np.sqrt(np.maximum(_of_difference(covariance), 0)), again
+        )
     order = np.argsort(models, kind="stable")
     variance = np.diag(covariance)
     error = difference_error(covariance)
@@ -146,7 +159,75 @@ def joint_win_rates(
         shared=shared[np.ix_(order, order)],
         n=sizes[order],
         untested=untested[order],
+        own_scale=None if own is None else own[np.ix_(order, order)],
     )
+
+
+def _are_few(units):
+    return units.multiplicity is None and 2 <= len(units.y) < FEW
+
+
+def _of_difference(covariance):
+    variance = np.diag(covariance)
+    return variance[:, None] + variance - 2 * covariance
+
+
+def _own_scale(units, drawn, error, rng):
+    """Return the error of every difference over that in each resample, as `JointEstimates` has it.
+
+    A resample in which a difference has moved and shows no error of its own is infinitely far out. Pairs
+    whose resamples are so too often (two models that differ on a few instructions) are left out, or nothing
+    else could be ordered.
+    """
+    n, p = units.y.shape
+    first, second = np.triu_indices(p, 1)
+    yy, mm = (v[:, first] * v[:, second] for v in (units.y, units.m))
+    ym, my = units.y[:, first] * units.m[:, second], units.m[:, first] * units.y[:, second]
+    estimate = units.estimate
+    ratio = np.empty((len(first), len(drawn)), dtype=np.float32)
+    lost = np.zeros((len(first), len(drawn)), dtype=bool)
+    start = 0
+    for weights in resampling.draw_weights(units, n_resamples=len(drawn), rng=rng):
+        rows = slice(start, start + len(weights))
+        theta, total = drawn[rows], np.maximum(weights @ units.m, 1)
+        squares = (
+            weights @ units.y**2
+            - 2 * theta * (weights @ (units.y * units.m))
+            + theta**2 * (weights @ units.m**2)
+        )
+        variance = squares / total**2
+        a, b = theta[:, first], theta[:, second]
+        cross = weights @ yy - b * (weights @ ym) - a * (weights @ my) + a * b * (weights @ mm)
+        cross = cross / (total[:, first] * total[:, second])
+        own = np.sqrt(np.maximum(variance[:, first] + variance[:, second] - 2 * cross, 0) * n / (n - 1))
+        own = ties.standard_error(own)
+        moved = ~ties.equal(a - b, (estimate[first] - estimate[second]))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio[:, rows] = np.where(own > 0, error[first, second] / own, np.where(moved, np.inf, 1.0)).T
+        lost[:, rows] = ((own == 0) & moved).T
+        start += len(weights)
+    out = np.ones((p, p, len(drawn)), dtype=np.float32)
+    ratio[_left_out(lost)] = 0.0
+    out[first, second] = out[second, first] = ratio
+    return out
+
+
+def _left_out(lost):
+    """Return the pairs to leave out, those with most lost resamples first, until few resamples are lost."""
+    out = np.zeros(len(lost), dtype=bool)
+    for k in np.argsort(-lost.sum(axis=1), kind="stable"):
+        if lost[~out].any(axis=0).mean() <= LOST:
+            break
+        out[k] = True
+    return out
+
+
+def times(t: np.ndarray, own: np.ndarray) -> None:
+    """Multiply t by the own scale of each resample, in place; what has not moved stays 0."""
+    still = t == 0
+    with np.errstate(invalid="ignore"):
+        t *= own
+    t[still] = 0.0
 
 
 def difference_error(covariance: np.ndarray) -> np.ndarray:

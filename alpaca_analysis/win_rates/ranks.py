@@ -13,7 +13,7 @@ from scipy import stats
 from alpaca_analysis.foundations import options, ties
 from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning, warn
 from alpaca_analysis.inference.results import Note, Reason, best_first, finish, has_reason, unit_of
-from alpaca_analysis.win_rates.joint import JointEstimates, joint_win_rates
+from alpaca_analysis.win_rates.joint import JointEstimates, joint_win_rates, times
 
 TOGETHER = "jointly, by instruction"
 APART = "independently of each other: no shared instructions"
@@ -140,6 +140,9 @@ def _pair_note(joint, j, k, known) -> Note:
     if not known:
         text = "undefined: " + ("; ".join(reasons) or "no variation in the difference")
         return Reason("too_few_units" if reasons else "no_variation", text)
+    if joint.own_scale is not None and not joint.own_scale[j, k].any():
+        text = "left out of the tests: too few instructions with different outcomes"
+        return Reason("too_few_units", text)
     shared, smaller = joint.shared[j, k], min(joint.n[j], joint.n[k])
     if not shared:
         return Reason("unpaired", "taken as " + APART)
@@ -274,8 +277,8 @@ def joint_rank_sets(joint: JointEstimates, *, confidence_level=0.95) -> tuple[pd
     """
     p = len(_two_or_more(joint).models)
     _, critical, better = _simultaneous(joint, confidence_level)
-    centred, t = joint.centred, joint.difference * joint.scale
-    marginal = np.array([_marginal(centred, joint.scale, t, j, confidence_level) for j in range(p)])
+    centred, t, own = joint.centred, _tested(joint), joint.own_scale
+    marginal = np.array([_marginal(centred, joint.scale, t, j, confidence_level, own) for j in range(p)])
     out = pd.DataFrame(
         {
             "model": joint.models,
@@ -305,7 +308,7 @@ def joint_rank_sets(joint: JointEstimates, *, confidence_level=0.95) -> tuple[pd
 def simultaneous_critical_value(joint: JointEstimates, *, confidence_level=0.95) -> float:
     """Return the `confidence_level` quantile, over resamples, of the largest absolute t over all pairs."""
     nothing = np.zeros((len(joint.models),) * 2, dtype=bool)
-    return _quantile(_largest_of_all(joint.centred, joint.scale, nothing), confidence_level)
+    return _quantile(_largest_of_all(joint.centred, joint.scale, nothing, joint.own_scale), confidence_level)
 
 
 def _drawn_apart(joint):
@@ -344,7 +347,7 @@ def _quantile(largest, confidence_level):
     return float(np.quantile(largest, confidence_level, method="higher"))
 
 
-def _largest(centred, scale, j, others, won, lost):
+def _largest(centred, scale, j, others, won, lost, own=None):
     """Return, per resample, the largest centred t among the hypotheses about j still open.
 
     Both directions are open against models in neither `won` nor `lost`; where j was shown better,
@@ -355,26 +358,28 @@ def _largest(centred, scale, j, others, won, lost):
     for k in others:
         np.subtract(centred[j], centred[k], out=t)
         t *= np.float32(-scale[j, k] if won[k] else scale[j, k])
+        if own is not None:
+            times(t, own[j, k])
         if not won[k] and not lost[k]:
             np.abs(t, out=t)
         np.maximum(top, t, out=top)
     return top
 
 
-def _largest_of_all(centred, scale, better):
+def _largest_of_all(centred, scale, better, own=None):
     top = np.zeros(centred.shape[1], dtype=np.float32)
     for j in range(len(centred) - 1):
         others = range(j + 1, len(centred))
-        np.maximum(top, _largest(centred, scale, j, others, better[j], better[:, j]), out=top)
+        np.maximum(top, _largest(centred, scale, j, others, better[j], better[:, j], own), out=top)
     return top
 
 
-def _marginal(centred, scale, t, j, confidence_level):
+def _marginal(centred, scale, t, j, confidence_level, own=None):
     """Return how many models are shown to be better than j, and how many worse, for j alone."""
     others = np.delete(np.arange(len(t)), j)
     won = lost = np.zeros(len(t), dtype=bool)
     while True:
-        critical = _quantile(_largest(centred, scale, j, others, won, lost), confidence_level)
+        critical = _quantile(_largest(centred, scale, j, others, won, lost, own), confidence_level)
         now_won, now_lost = won | (t[j] > critical), lost | (t[j] < -critical)
         if (now_won == won).all() and (now_lost == lost).all():
             return int(lost.sum()), int(won.sum())
@@ -384,17 +389,23 @@ def _marginal(centred, scale, t, j, confidence_level):
 def _simultaneous(joint, confidence_level):
     """Return the largest |t| per resample, its critical value, and who is shown to be better than whom."""
     centred, scale = joint.centred, joint.scale
-    t = joint.difference * scale
+    t = _tested(joint)
     better = np.zeros(t.shape, dtype=bool)
     first = None
     while True:
-        top = _largest_of_all(centred, scale, better)
+        top = _largest_of_all(centred, scale, better, joint.own_scale)
         critical = _quantile(top, confidence_level)
         first = (top, critical) if first is None else first
         now = better | (t > critical)
         if (now == better).all():
             return *first, _closure(better)
         better = now
+
+
+def _tested(joint):
+    """Return t of every difference, 0 where a pair is left out of the tests."""
+    t = joint.difference * joint.scale
+    return t if joint.own_scale is None else np.where((joint.own_scale == 0).all(axis=2), 0.0, t)
 
 
 def _closure(better):

@@ -18,9 +18,8 @@ from alpaca_analysis.inference.intervals import degrees_of_freedom
 from alpaca_analysis.inference.results import Reason, finish, unit_of
 from alpaca_analysis.table.checks import check
 from alpaca_analysis.table.groups import all_identified, refuse_mixed, select_models
-from alpaca_analysis.win_rates.joint import joint_win_rates
+from alpaca_analysis.win_rates.joint import joint_win_rates, times
 
-FEW_FOR_MAX_T = 300  # units from which the joint bootstrap of differences that are not studentised is exact
 UNPAIRED = Reason("unpaired", "taken as independent samples: no shared instruction ids")
 
 
@@ -54,7 +53,7 @@ def compare(
     adjust : {"holm", "max-t"}
         For several comparisons: p-values by Holm with intervals at Bonferroni's level, or p-values and
         intervals from the largest t of the joint bootstrap, which uses that differences are correlated and is
-        narrower; below 300 instructions it errs a little more often than it says, and ``note`` says so.
+        narrower.
     method : {"t", "bca", "percentile"}
         Interval of a difference; "max-t" makes its own. The p-value is that of the t-test in every case.
     confidence_level : float
@@ -196,9 +195,6 @@ def _compared(pair, sides, level, margin, c, bootstrap):
         }
     row |= {"verdict": verdict_of(row), "paired": units.paired, "n": units.n, "n_unshared": units.n_unshared}
     few = coverage_notes.of_difference(units.units)
-    if c and not few and units.n < FEW_FOR_MAX_T:
-        text = f"max-t over {units.n} units errs a little more often than it says (6 % for 5 % at 150)"
-        few = Reason("few_units", text)
     if np.isnan(low):
         why = "too_few_units" if np.isnan(error) else "no_variation"
         text = "fewer than two units" if np.isnan(error) else "no variation"
@@ -227,25 +223,32 @@ def verdict_of(row: Mapping[str, Any]) -> str:
 class _MaxT:
     """Critical values of the largest absolute t over the comparisons that were asked for.
 
+    Where units are few, differences are studentised within their resamples and have the law of t; else they
+    have that of the normal.
+
     Attributes
     ----------
     largest : ndarray of shape (n_resamples,)
         In the joint bootstrap of all win rates.
     wide, narrow : float
         Quantiles for the interval, and for two one-sided tests.
+    studentised : bool
+        Whether each resample had its own errors.
     """
 
     largest: np.ndarray
     wide: float
     narrow: float
+    studentised: bool
 
-    @staticmethod
-    def of_t(z, df):
-        """Return the quantile of t that is as rare as `z` of the normal: errors are estimated, not known."""
-        return float(stats.t.isf(stats.norm.sf(z), df))
+    def of_t(self, z, df):
+        """Return the quantile of t that is as rare as `z`: errors are estimated, not known."""
+        return z if self.studentised else float(stats.t.isf(stats.norm.sf(z), df))
 
     def pvalues(self, frame):
-        z = stats.norm.isf(frame["pvalue"] / 2)  # as rare as its t
+        z = (frame["difference"] / frame["standard_error"]).abs()
+        if not self.studentised:
+            z = stats.norm.isf(frame["pvalue"] / 2)  # as rare as its t
         below = [(1 + (self.largest >= one).sum()) / (1 + len(self.largest)) for one in z]
         return pd.Series(below, frame.index).where(frame["pvalue"].notna())
 
@@ -259,9 +262,13 @@ def _critical(table, pairs, confidence_level, n_resamples, rng):
     scale = joint.scale[first, second]
     largest = np.zeros(joint.centred.shape[1])
     for j, k, s in zip(first, second, scale, strict=True):
-        np.maximum(largest, np.abs(joint.centred[j] - joint.centred[k]) * s, out=largest)
+        t = np.abs(joint.centred[j] - joint.centred[k]) * s
+        if joint.own_scale is not None:
+            times(t, joint.own_scale[j, k])
+        np.maximum(largest, t, out=largest)
     alpha = 1 - confidence_level
-    return _MaxT(largest, *(float(np.quantile(largest, q)) for q in (1 - alpha, 1 - 2 * alpha)))
+    wide, narrow = (float(np.quantile(largest, 1 - q, method="higher")) for q in (alpha, 2 * alpha))
+    return _MaxT(largest, wide, narrow, joint.own_scale is not None)
 
 
 def _holm(pvalues):

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from judgements import data_sets
 from scipy.special import expit
 
 from alpaca_analysis import (
@@ -222,7 +223,7 @@ def test_length_alone_beyond_people_is_what_it_was_and_sides_do_not_matter():
 def test_planted_style_is_found_and_none_where_there_is_none(planted, least, most):
     """500 data sets: how often control for bold text is shown to move the win rate."""
     found = []
-    for seed in range(500):
+    for seed in range(data_sets(500)):
         row = control_by_feature(styled(400, bold=planted, seed=seed), features=["bold"]).iloc[0]
         found.append(row["ci_low"] > 0 or row["ci_high"] < 0)
     assert least <= np.mean(found) <= most
