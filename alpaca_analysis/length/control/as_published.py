@@ -73,9 +73,9 @@ def fit_as_alpaca_eval(
     ...                       "outcome": rng.random(200).round()})
     >>> gamed = pd.DataFrame({"preference": 0.4, "index": range(200), "std_delta_len": rng.normal(size=200),
     ...                       "instruction_difficulty": rng.normal(size=200)})
-    >>> fit_as_alpaca_eval(pairs, gamed)[["model", "lc_win_rate"]].round(2)  # doctest: +SKIP
+    >>> fit_as_alpaca_eval(pairs, gamed)[["model", "lc_win_rate"]].round(2)
       model  lc_win_rate
-    0     m         0.52
+    0     m          0.5
 
     References
     ----------
