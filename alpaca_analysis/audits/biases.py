@@ -124,7 +124,7 @@ def style(frame: pd.DataFrame) -> Iterator[tuple]:
         listed = [
             f"{SAID[name]} ({100 * value:.1f} %)" for name, value in zip(rows["feature"], share, strict=True)
         ]
-        which = "more" if more else "less"
+        which = "more" if more else "fewer"
         text = f"{rows['annotator'].iloc[0]} prefers, where it decides, the output with {which} "
         sizes = sorted({rows["n"].min(), rows["n"].max()})
         evidence = f"n = {' to '.join(map(str, sizes))} decisions; intervals in the table"
