@@ -101,28 +101,18 @@ def control_by_feature(frame: pd.DataFrame, *, ax: Axes | None = None, width: fl
     >>> from alpaca_analysis import figures, load
     >>> ax = figures.control_by_feature(load("style_control"))
     """
-    import seaborn as sns
-
     columns = ["model", "controlled", "moved", "ci_low", "ci_high"]
     style.need(frame, columns, figure="control_by_feature", of="control_by_feature")
     names = list(pd.unique(frame["controlled"]))
     ax, y = row_axes(ax, [name.replace("_", " ") for name in names], width=width)
     shown = (frame["ci_low"] > 0) | (frame["ci_high"] < 0)
     kinds = {True: "interval leaves out 0", False: "it holds 0"}
-    sns.stripplot(
-        data=frame.assign(row=frame["controlled"], kind=shown.map(kinds)),
-        x="moved",
-        y="row",
-        order=names,
-        hue="kind",
-        hue_order=list(kinds.values()),
-        palette=[COLOURS["judge"], "0.6"],
-        legend=False,
-        size=3.5,
-        jitter=0.2,
-        alpha=0.75,
-        ax=ax,
-    )
+    beside_row = np.random.default_rng(0).uniform(-0.25, 0.25, len(frame))  # the same in every picture
+    row = frame["controlled"].map(dict(zip(names, y, strict=True))).to_numpy(float) + beside_row
+    for kind in (False, True):
+        some = (shown == kind).to_numpy()
+        colour = COLOURS["judge"] if kind else "0.6"
+        ax.plot(frame["moved"][some], row[some], "o", ms=3, color=colour, alpha=0.75, mew=0)
     for kind, colour in ((True, COLOURS["judge"]), (False, "0.6")):
         ax.plot([], [], "o", ms=3.5, color=colour, label=kinds[kind])
     medians = frame.groupby("controlled", sort=False)["moved"].median()[names]
