@@ -97,8 +97,9 @@ def generate(
 
     Answers are kept on disk by prompt, model and settings: the same call after an interruption goes on
     where it stopped, and a second one asks nothing. What is no answer (cut off by the limit of tokens,
-    withheld by a filter, refused, a call of a tool, empty) is no output: ``output`` is None and ``reason``
-    says why, so that nobody judges it as a loss. Thoughts in ``<think>`` tags are left out of outputs.
+    withheld by a filter, refused, a call of a tool, empty) is no output: ``output`` is None, ``reason`` says
+    why, and ``partial`` keeps what came, so that nobody judges it as a loss and nothing is lost. Thoughts in
+    ``<think>`` tags are left out of outputs.
 
     Parameters
     ----------
@@ -221,12 +222,13 @@ def _records(columns):
 
 
 def _record(backend, instruction, dataset, answered):
-    """Return one record of outputs; what is no answer has no output, and a reason."""
-    output, reason, finished = None, answered.error, None
+    """Return one record of outputs; what is no answer has no output, a reason, and what came of it."""
+    output, reason, finished, partial = None, answered.error, None, None
     if answered.answer is not None:
         _, reason = backend.no_answer(answered.answer)
         finished = backend.finish_reason(answered.answer)
-        output = None if reason else without_thinking(backend.text(answered.answer))
+        text = without_thinking(backend.text(answered.answer))
+        output, partial = (None, text or None) if reason else (text, None)
     return {
         "dataset": dataset,
         "instruction": instruction,
@@ -234,6 +236,7 @@ def _record(backend, instruction, dataset, answered):
         "generator": backend.name,
         "finish_reason": finished,
         "reason": reason,
+        "partial": partial,
     }
 
 

@@ -100,6 +100,7 @@ def test_completions_get_the_vicuna_prompt(server, cache):
         "generator": "tiny",
         "finish_reason": None,
         "reason": "",
+        "partial": None,
     }
 
 
@@ -277,6 +278,7 @@ def test_what_is_no_answer_is_no_output(answer, kind, says, cache, monkeypatch):
     record = made.records[0]
     assert (record["output"], made.n_unanswered) == (None, 1)
     assert record["reason"].startswith(says)
+    assert record["partial"] == {"length": "Half a sent", "error": "Partly"}.get(kind)
     with pytest.warns(GenerateWarning):
         assert generate(["Say hello."], backend, cache=cache).n_cached == 1
     good = replied("<think>Let me see.</think>Hello!") | {"seconds": 0.0, "date": "2026-01-01"}
