@@ -20,6 +20,7 @@ FEW_IN_DIFFERENCE = 25
 FEWEST_UNITS = 10
 EQUAL = 0.9  # units worth less than this share of their number are of unequal size
 FEWEST_EFFECTIVE, MANY_EFFECTIVE = 30, 200
+UNEQUAL = "interval approximate: {:.0f} units of unequal size, worth about {:.0f} equal ones{}"
 FAR_END = 2  # below this `far_end` the outcomes that would matter most may not have been seen yet
 
 
@@ -124,17 +125,24 @@ def of_sizes(units: ratios.Units, method: str, better: str = "") -> list[Note]:
         far = (np.abs(units.estimate - 0.5) > 0.3) & (worth < MANY_EFFECTIVE)
         doubtful = unequal & ((worth < FEWEST_EFFECTIVE) | far | ((method != "t") & (worth < sizes / 2)))
     better = f"; {better}" if better else ""
-    text = "interval approximate: {:.0f} units of unequal size, worth about {:.0f} equal ones{}"
     return [
-        Reason("unequal_units", text.format(n, equal, better)) if note else ""
+        Reason("unequal_units", UNEQUAL.format(n, equal, better)) if note else ""
         for n, equal, note in zip(sizes, worth, doubtful, strict=True)
     ]
 
 
 def of_difference(units: ratios.Units) -> Note:
     """Return a note if the difference of the two columns is driven by too few units for an interval."""
-    size = (units.counts @ (units.m > 0)).min()
-    return of_shares(ratios.influence(units) @ np.array([1.0, -1.0]), units.counts, size)
+    sizes = units.counts @ (units.m > 0)
+    note = of_shares(ratios.influence(units) @ np.array([1.0, -1.0]), units.counts, sizes.min())
+    if note:
+        return note
+    worth = ratios.effective_units(units)
+    doubtful = (worth < EQUAL * sizes) & (worth < FEWEST_EFFECTIVE)
+    if not doubtful.any():
+        return ""
+    k = int(np.argmin(worth))
+    return Reason("unequal_units", UNEQUAL.format(sizes[k], worth[k], ""))
 
 
 def of_shares(shares: np.ndarray, counts: np.ndarray, size: int) -> Note:

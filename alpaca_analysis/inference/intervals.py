@@ -9,7 +9,14 @@ from scipy import special, stats
 
 from alpaca_analysis.foundations import ties
 from alpaca_analysis.inference import verdict_law
-from alpaca_analysis.inference.ratios import Units, covariance, influence, jackknife, standard_error
+from alpaca_analysis.inference.ratios import (
+    Units,
+    contrast_error,
+    effective_units,
+    jackknife,
+    jackknife_error,
+    standard_error,
+)
 from alpaca_analysis.inference.resampling import laws_of, resample
 
 
@@ -134,14 +141,16 @@ def interval(
     method : {"bca", "percentile", "t"}
         Interval.
     df : float or ndarray, optional
-        Degrees of freedom of "t"; by default the number of units less one.
+        Degrees of freedom of "t"; by default the number of equal units that they are worth, less one.
     confidence_level, n_resamples, rng
         As elsewhere; the last two are ignored by "t".
 
     Returns
     -------
     estimate, standard_error, low, high : ndarray of shape (n_columns or n_contrasts,)
-        Bounds are NaN where nothing varies or fewer than two units are left.
+        The error of a contrast, and that of "t", is the jackknife's (CR3): with units of equal size the
+        linearised one, larger where some units are far larger than others. Bounds are NaN where nothing
+        varies or fewer than two units are left.
 
     Examples
     --------
@@ -150,17 +159,19 @@ def interval(
     >>> [x.round(3).tolist() for x in interval(Units(y, np.ones_like(y)), method="t")]
     [[0.75, 0.25], [0.25, 0.25], [-0.046, -0.546], [1.546, 1.046]]
     """
-    used = units.m > 0
     if contrast is None:
-        estimate, error, sizes = units.estimate, standard_error(units), units.counts @ used
+        estimate, error = units.estimate, standard_error(units)
+        if method == "t" and units.strata is None:
+            error = jackknife_error(units)
+        worth = effective_units(units)
     else:
         estimate = ties.difference(units.estimate @ contrast, 0)
-        shares = influence(units) @ contrast
-        error = np.sqrt(np.maximum(np.diag(covariance(shares, units.counts, units.strata)), 0))
-        sizes = (units.counts @ used) @ (contrast != 0) / (contrast != 0).sum(axis=0)
+        error = contrast_error(units, contrast)
+        each = np.where(contrast != 0, effective_units(units)[:, None], np.nan)
+        worth = np.fmin.reduce(each, axis=0)
     if method == "t":
         with np.errstate(invalid="ignore"):
-            half = stats.t.ppf((1 + confidence_level) / 2, sizes - 1 if df is None else df) * error
+            half = stats.t.ppf((1 + confidence_level) / 2, worth - 1 if df is None else df) * error
         low, high = estimate - half, estimate + half
     else:
         resamples = resample(units, n_resamples=n_resamples, rng=rng)
@@ -186,7 +197,9 @@ def interval(
     return estimate, error, np.where(settled, np.nan, low), np.where(settled, np.nan, high)
 
 
-def degrees_of_freedom(variance: np.ndarray, sizes: np.ndarray, shared: np.ndarray) -> np.ndarray:
+def degrees_of_freedom(
+    variance: np.ndarray, sizes: np.ndarray, shared: np.ndarray, worth: np.ndarray | float = 1.0
+) -> np.ndarray:
     """Return the degrees of freedom of the t-tests of all differences of means.
 
     With s shared units of n_a and n_b they are s - 1 where all are shared, Welch's w where none is,
@@ -198,6 +211,8 @@ def degrees_of_freedom(variance: np.ndarray, sizes: np.ndarray, shared: np.ndarr
         Squared standard error of each mean, and the units behind it.
     shared : ndarray of shape (p, p) or int
         Units that two means share.
+    worth : ndarray of shape (p,), optional
+        How many equal units each unit of a mean is worth, see `ratios.effective_units`.
 
     Returns
     -------
@@ -215,7 +230,9 @@ def degrees_of_freedom(variance: np.ndarray, sizes: np.ndarray, shared: np.ndarr
     12.0
     """
     alone = 1 - 2 * shared / (sizes[:, None] + sizes)
+    worth = np.broadcast_to(worth, np.shape(sizes))
     with np.errstate(invalid="ignore", divide="ignore"):
-        part = variance**2 / (sizes - 1)
+        part = variance**2 / (sizes * worth - 1)
         welch = (variance[:, None] + variance) ** 2 / (part[:, None] + part)
-        return np.where(alone > 0, (1 - alone) * (shared - 1) + alone * welch, shared - 1)
+        both = shared * np.minimum(worth[:, None], worth) - 1
+        return np.where(alone > 0, (1 - alone) * both + alone * welch, both)

@@ -158,6 +158,39 @@ def jackknife_error(units: Units) -> np.ndarray:
         return np.sqrt(np.where(size > 1, (size - 1) / size, np.nan) * (units.counts @ apart**2))
 
 
+def contrast_error(units: Units, contrast: np.ndarray) -> np.ndarray:
+    """Return the jackknife (CR3) standard error of every contrast of the columns, within strata where given.
+
+    Parameters
+    ----------
+    units : Units
+        What is left out, one at a time.
+    contrast : ndarray of shape (n_columns, n_contrasts)
+        Weights of the columns, defined on the same units within a stratum.
+
+    Returns
+    -------
+    ndarray of shape (n_contrasts,)
+        NaN where a stratum has a single unit.
+
+    Examples
+    --------
+    >>> units = Units(np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0], [1.0, 0.0]]), np.ones((4, 2)))
+    >>> contrast_error(units, np.array([[1.0], [-1.0]])).tolist()
+    [0.25]
+    """
+    apart = np.where(units.m > 0, jackknife(units) - units.estimate, 0.0) @ contrast
+    inside = (units.m > 0) @ (contrast != 0)
+    strata = np.zeros(len(units.y), dtype=np.int64) if units.strata is None else units.strata
+    variance = np.zeros(contrast.shape[1])
+    for s in np.unique(strata):
+        counts = np.where(strata == s, units.counts, 0)
+        size = counts @ inside
+        with np.errstate(invalid="ignore", divide="ignore"):
+            variance = variance + np.where(size > 1, (size - 1) / size, np.nan) * (counts @ apart**2)
+    return np.sqrt(variance)
+
+
 def effective_units(units: Units) -> np.ndarray:
     """Return how many equal units those of every column are worth: (sum m)^2 / sum m^2.
 

@@ -337,10 +337,11 @@ def _pair(one_side, other_side, same):
         notes = [Reason("unshared_left_out", text)]
     used = units.m > 0
     sizes, both = units.counts @ used, units.counts @ used.all(axis=1)
+    worth = ratios.effective_units(units) / sizes
     return Pair(
         units=units,
         paired=paired,
-        df=float(degrees_of_freedom(ratios.standard_error(units) ** 2, sizes, both)[0, 1]),
+        df=float(degrees_of_freedom(ratios.standard_error(units) ** 2, sizes, both, worth)[0, 1]),
         n=int(units.counts.sum()),
         n_unshared=unshared,
         unit=unit_of(identified),

@@ -162,3 +162,26 @@ def test_pairing_narrows_the_interval(alpaca_eval_v1):
     assert paired["paired"]
     assert not independent["paired"]
     assert paired["standard_error"] < independent["standard_error"]
+
+
+def test_instructions_of_unequal_size_have_the_jackknife_error_and_fewer_degrees_of_freedom():
+    """By hand: leave out one instruction at a time; (sum m)^2 / sum m^2 less one degrees of freedom."""
+    rng = np.random.default_rng(5)
+    sizes = np.ceil(rng.lognormal(1, 1, 60)).astype(int)
+    ids = np.repeat([f"i{k}" for k in range(60)], sizes)
+    level = np.repeat(rng.random(60), sizes)
+    rows = [
+        pd.DataFrame({"instruction_id": ids, "model": m, "outcome": (rng.random(len(ids)) < level) * 1.0})
+        for m in "ab"
+    ]
+    found = aa.compare(pd.concat(rows), "a", "b").iloc[0]
+    gap = (rows[0]["outcome"] - rows[1]["outcome"]).to_numpy()
+    without = np.array([gap[ids != one].mean() for one in pd.unique(ids)])
+    error = np.sqrt(59 / 60 * ((without - gap.mean()) ** 2).sum())
+    df = sizes.sum() ** 2 / (sizes**2).sum() - 1
+    half = stats.t.ppf(0.975, df) * error
+    assert df < 40
+    assert found["standard_error"] == pytest.approx(error)
+    assert [found["ci_low"], found["ci_high"]] == pytest.approx([gap.mean() - half, gap.mean() + half])
+    assert found["pvalue"] == pytest.approx(2 * stats.t.sf(abs(gap.mean()) / error, df))
+    assert ("unequal size" in found["note"]) == (df + 1 < 30)
