@@ -271,10 +271,8 @@ def _check_unique(table: pd.DataFrame, source: str) -> None:
     if not twice.any():
         return
     row = int(twice.index[twice][0])
-    same = table.loc[identified, key].eq(table.loc[row, key]) | (
-        table[key].isna() & table.loc[row, key].isna()
-    )
-    first = int(same.index[same.all(axis=1)][0])
+    alike = table.loc[identified].groupby(key, dropna=False, observed=True, sort=False).ngroup()
+    first = int(alike.index[alike == alike[row]][0])
     found = Verbatim(f"the same {', '.join(key)} as row {first} ({table.loc[row, 'model']!r})")
     expected = "one row per key; tell judgements of the same pair apart by 'repeat' or 'position'"
     raise AnnotationError(expected, source=source, row=row, found=found)

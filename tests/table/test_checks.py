@@ -143,3 +143,10 @@ def test_message_is_short_for_long_values():
 def test_instruction_id_is_stable():
     assert instruction_id("Say hello.") == "c8e2c1437abb87b6"
     assert instruction_id("") != instruction_id(" ")
+
+
+def test_rows_twice_are_named_where_reference_and_annotator_are_unknown():
+    rows = pd.DataFrame({"instruction_id": ["a", "b", "a"], "model": "m", "outcome": [1.0, 0.0, 1.0]})
+    with pytest.raises(AnnotationError, match="row 2.*same .* as row 0") as caught:
+        check(rows)
+    assert "'m'" in str(caught.value)

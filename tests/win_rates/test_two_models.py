@@ -170,9 +170,9 @@ def test_instructions_of_unequal_size_have_the_jackknife_error_and_fewer_degrees
     sizes = np.ceil(rng.lognormal(1, 1, 60)).astype(int)
     ids = np.repeat([f"i{k}" for k in range(60)], sizes)
     level = np.repeat(rng.random(60), sizes)
+    repeat = np.concatenate([np.arange(size) for size in sizes])
     rows = [
-        pd.DataFrame({"instruction_id": ids, "model": m, "outcome": (rng.random(len(ids)) < level) * 1.0})
-        for m in "ab"
+        side((rng.random(len(ids)) < level) * 1.0, m).assign(instruction_id=ids, repeat=repeat) for m in "ab"
     ]
     found = aa.compare(pd.concat(rows), "a", "b").iloc[0]
     gap = (rows[0]["outcome"] - rows[1]["outcome"]).to_numpy()
