@@ -147,6 +147,6 @@ def test_instruction_id_is_stable():
 
 def test_rows_twice_are_named_where_reference_and_annotator_are_unknown():
     rows = pd.DataFrame({"instruction_id": ["a", "b", "a"], "model": "m", "outcome": [1.0, 0.0, 1.0]})
-    with pytest.raises(AnnotationError, match="row 2.*same .* as row 0") as caught:
+    with pytest.raises(AnnotationError, match=r"row 2.*same .* as row 0") as caught:
         check(rows)
     assert "'m'" in str(caught.value)
