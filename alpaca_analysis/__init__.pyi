@@ -125,7 +125,7 @@ from .judging.verdicts import read_verdict as read_verdict
 from .judging.verdicts import Verdict as Verdict
 from .judging.records import Judgements as Judgements
 from .judging.judges import ChatJudge as ChatJudge
-from .judging.judges import AlpacaEvalJudge as AlpacaEvalJudge
+from .judging.alpaca_eval_judge import AlpacaEvalJudge as AlpacaEvalJudge
 from .judging.judges import FunctionJudge as FunctionJudge
 from .judging.judges import RandomJudge as RandomJudge
 

@@ -104,7 +104,7 @@ def ask_all(
     store : AnswerStore, optional
         Where answers are looked up and kept, each as soon as it is there.
     concurrency : int
-        Requests under way at any moment, at most.
+        Requests under way at any moment, at most. One at a time is asked in the caller's own thread.
     budget : Budget, optional
         Limit on money; after it is reached nothing more is sent.
     bound, cost : callable
@@ -134,9 +134,8 @@ def ask_all(
     pool = ThreadPoolExecutor(concurrency, thread_name_prefix="ask")
     with store.renewing() if store else nullcontext(), _bar(len(requests), label, progress) as steps:
         try:
-            futures = {pool.submit(work.answer, request): i for i, request in enumerate(requests)}
-            for future in as_completed(futures):
-                results[futures[future]] = future.result()
+            for i, answered in _in_turn(work, requests) if concurrency == 1 else _aside(work, requests, pool):
+                results[i] = answered
                 steps.update()
                 if work.budget.spent:
                     steps.set_postfix_str(f"${work.budget.spent:.4f}")
@@ -153,12 +152,25 @@ def ask_all(
     return [result for result in results if result is not None]
 
 
+def _in_turn(work, requests):
+    for i, request in enumerate(requests):
+        yield i, work.answer(request)
+
+
+def _aside(work, requests, pool):
+    futures = {pool.submit(work.answer, request): i for i, request in enumerate(requests)}
+    for future in as_completed(futures):
+        yield futures[future], future.result()
+
+
 def ask_in_batches(
     requests: Sequence[dict],
     answers: Callable[[Sequence[dict]], list[dict]],
     *,
     store: AnswerStore | None = None,
     batch_size: int = 8,
+    budget: Budget | None = None,
+    cost: Callable[[dict], float | None] = lambda answer: 0.0,
     progress: bool | None = None,
     label: str = "answered",
 ) -> list[Answered]:
@@ -174,6 +186,10 @@ def ask_in_batches(
         Where answers are looked up and kept, each batch as soon as it is there.
     batch_size : int
         Requests in one batch.
+    budget : Budget, optional
+        Takes down what the answers cost.
+    cost : callable
+        What an answer cost; None where that is unknown.
     progress : bool, optional
         Show a bar with the time left; by default where a person watches: on a terminal or in a notebook.
     label : str
@@ -207,6 +223,8 @@ def ask_in_batches(
                     if store:
                         store.put(keys[i], requests[i], answer)
                     results[i] = Answered(answer)
+                    if budget:
+                        budget.settle(0.0, cost(answer) or 0.0)
                     steps.update()
             finally:
                 if store:

@@ -22,6 +22,8 @@ class StoreError(OSError):
     """Answers cannot be kept; says where, why and what to do."""
 
 
+VERSION = 1  # of what a key is made of; files of older versions are brought to it when they are opened
+
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, request TEXT NOT NULL, answer TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, owner TEXT NOT NULL, expires REAL NOT NULL)",
@@ -72,7 +74,7 @@ class AnswerStore:
         self._owner = uuid.uuid4().hex
         self._lock = threading.RLock()
         with self._telling():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Prompts and answers are for their user alone; SQLite gives its other files the same rights.
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
             self._connection = sqlite3.connect(
@@ -107,6 +109,9 @@ class AnswerStore:
         with self._transaction() as sql:
             for statement in _SCHEMA:
                 sql.execute(statement)
+            if sql.execute("PRAGMA user_version").fetchone()[0] < VERSION:
+                _leave_addresses_out(sql)
+                sql.execute(f"PRAGMA user_version = {VERSION}")
 
     @contextmanager
     def _transaction(self):
@@ -200,6 +205,15 @@ class AnswerStore:
 
     def __exit__(self, *_):
         self.close()
+
+
+def _leave_addresses_out(sql):
+    """Find answers that were kept by the server's address, too, by what was asked alone."""
+    kept = sql.execute("SELECT key, request FROM answers WHERE request LIKE '{\"address\": %'").fetchall()
+    for key, text in kept:
+        request = {name: value for name, value in json.loads(text).items() if name != "address"}
+        row = (request_key(request), json.dumps(request, sort_keys=True), key)
+        sql.execute("UPDATE OR IGNORE answers SET key = ?, request = ? WHERE key = ?", row)
 
 
 def default_path() -> Path:

@@ -3,7 +3,7 @@
 A backend has a ``name``, ``settings`` without secrets, and
 
 - ``request(messages, sampling)``: everything that decides the answer, as JSON;
-- ``answer(request)`` (a server: requests side by side) or ``answers(requests)`` (in process: a batch);
+- ``answer(request)`` (servers and functions: side by side) or ``answers(requests)`` (in process: a batch);
 - ``text(answer)``.
 """
 
@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from alpaca_analysis.asking import replies
+from alpaca_analysis.asking.functions import call, name_of
 from alpaca_analysis.asking.replies import without_thinking
-from alpaca_analysis.asking.server import Server
+from alpaca_analysis.asking.server import Server, ServerError
 from alpaca_analysis.foundations import options
 from alpaca_analysis.generating.conversation import VICUNA_TEMPLATE, render
 
@@ -57,17 +58,30 @@ class Backend(ABC):
 
     name = ""
     batch_size = 1
-    is_remote = False
-    is_kept = True
+    is_remote = False  # behind a server
+    is_kept = True  # on disk
+    in_batches = True  # as models in this process are asked; others one by one, or side by side
 
     @property
     @abstractmethod
     def settings(self) -> dict:
         """Return what decides this backend's answers, apart from the sampling."""
 
-    @abstractmethod
+    def answer(self, request: dict) -> dict:
+        """Answer a request."""
+        return self.answers([request])[0]
+
     def answers(self, requests: Sequence[dict]) -> list[dict]:
-        """Answer a batch."""
+        """Answer a batch, or one request after the other."""
+        return [self.answer(request) for request in requests]
+
+    def bound(self, request: dict) -> float:
+        """Return the most dollars a request can cost."""
+        return 0.0
+
+    def cost(self, answer: dict) -> float | None:
+        """Return the dollars an answer cost, None where that is unknown."""
+        return 0.0
 
     def request(self, messages: list[dict], sampling: Sampling) -> dict:
         """Return everything that decides the answer."""
@@ -91,40 +105,51 @@ class Backend(ABC):
 
 
 class FunctionBackend(Backend):
-    """A Python function that takes messages and returns a text. Its answers are not kept on disk.
+    """A Python function that takes messages and returns a text.
 
     Parameters
     ----------
     function : callable
-        Of a list of messages.
+        Of a list of messages; what it raises costs its own prompt only. Called from several threads where
+        ``generate(concurrency=)`` says so.
     name : str, optional
         By default the function's name.
+    retries : int
+        How often a prompt is tried again after an exception, with growing pauses.
+    version : str, optional
+        What decides the answers besides the messages. With it, answers are kept on disk under name and
+        version; change it whenever the function changes. Without it nothing is kept: what a function will
+        say cannot be told from its name.
     """
 
-    is_kept = False
+    in_batches = False
 
-    def __init__(self, function: Callable[[list[dict]], str], *, name: str | None = None):
+    def __init__(
+        self,
+        function: Callable[[list[dict]], str],
+        *,
+        name: str | None = None,
+        retries: int = 0,
+        version: str | None = None,
+    ):
         self.function = function
-        self.name = name or getattr(function, "__name__", type(function).__name__).strip("<>")
+        self.name = name or name_of(function)
+        self.retries = options.whole("retries", retries, 0)
+        self.version = version
+        self.is_kept = version is not None
 
     @property
     def settings(self) -> dict:
-        """Return the name."""
-        return {"backend": "function", "model": self.name}
+        """Return name and version."""
+        version = {"version": str(self.version)} if self.is_kept else {}
+        return {"backend": "function", "model": self.name, **version}
 
-    def answers(self, requests: Sequence[dict]) -> list[dict]:
-        """Call the function for each request; an exception costs its own prompt only."""
-        return [self._answer(request["messages"]) for request in requests]
-
-    def _answer(self, messages):
-        try:
-            return {"text": self.function(messages)}
-        except Exception as error:  # whatever a person's function raises
-            return {"text": "", "error": f"the function raised {type(error).__name__}: {error}"[:300]}
-
-    def no_answer(self, answer: dict) -> tuple[str, str]:
-        """Return the kind and the description of a non-answer, what the function raised among them."""
-        return ("error", answer["error"]) if "error" in answer else super().no_answer(answer)
+    def answer(self, request: dict) -> dict:
+        """Call the function."""
+        text = call(self.function, request["messages"], retries=self.retries)
+        if not isinstance(text, str):
+            raise ServerError(f"the function returned {type(text).__name__}, expected text")
+        return {"text": text}
 
 
 class ServerBackend(Backend):
@@ -159,7 +184,7 @@ class ServerBackend(Backend):
         Goes into the outputs as ``generator``; by default the model's name.
     """
 
-    is_remote = True
+    is_remote, in_batches = True, False
 
     def __init__(
         self,
@@ -198,22 +223,27 @@ class ServerBackend(Backend):
         }
 
     def request(self, messages: list[dict], sampling: Sampling) -> dict:
-        """Return address, path and the body that is sent there."""
+        """Return the path and the body that is sent there."""
         body = {"model": self.model, **{k: v for k, v in asdict(sampling).items() if k != "stop" or v}}
         if self.endpoint == "chat":
             return self._request("/chat/completions", {**body, "messages": messages})
         return self._request("/completions", {**body, "prompt": render(self.template, messages)})
 
     def _request(self, path, body):
-        return {"address": self.server.address, "path": path, "body": {**body, **self.extra}}
+        # Not the address: an answer is known by what was asked, wherever.
+        return {"path": path, "body": {**body, **self.extra}}
 
     def answer(self, request: dict) -> dict:
         """Ask the server."""
         return self.server.send(request["path"], request["body"])
 
-    def answers(self, requests: Sequence[dict]) -> list[dict]:
-        """Ask the server, one request after the other."""
-        return [self.answer(request) for request in requests]
+    def bound(self, request: dict) -> float:
+        """Return the most dollars a request can cost, by its bytes."""
+        return self.server.bound(request["body"])
+
+    def cost(self, answer: dict) -> float | None:
+        """Return the dollars an answer cost, by the server's count of tokens."""
+        return self.server.cost(answer)
 
     def text(self, answer: dict) -> str:
         """Return the text of the server's first choice."""

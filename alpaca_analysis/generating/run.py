@@ -88,7 +88,7 @@ def generate(
     seed: int = 0,
     stop: Sequence[str] = (),
     cache=None,
-    concurrency: int = 8,
+    concurrency: int | None = None,
     max_cost: float | None = None,
     ask_again: Sequence[str] = (),
     progress: bool | None = None,
@@ -119,9 +119,13 @@ def generate(
     stop : sequence of str
         Texts that end an answer.
     cache : path or False, optional
-        File of kept answers, by default in the user's cache folder; False for none.
-    concurrency : int
-        Requests under way at a server at once, at most.
+        File of kept answers, by default in the user's cache folder; False for none. An answer is known by
+        what was asked (model, messages, sampling), not by the server's address: where two servers call
+        different models the same, give each its own file. Functions are kept where they have a version
+        (`FunctionBackend`).
+    concurrency : int, optional
+        Requests under way at once, at most; by default 8 at a server, 1 for functions, which are called from
+        that many threads.
     max_cost : float, optional
         Dollars that this call may spend; needs the backend's ``price``.
     ask_again : sequence of str
@@ -157,7 +161,7 @@ def generate(
     backend = backend if isinstance(backend, Backend) else FunctionBackend(backend)
     sampling = Sampling(temperature, top_p, max_tokens, seed, tuple(options.texts("stop", stop)))
     budget = Budget(max_cost)
-    options.whole("concurrency", concurrency)
+    concurrency = None if concurrency is None else options.whole("concurrency", concurrency)
     again = options.texts("ask_again", ask_again)
     asked = list(_prompts(prompts))
     if max_cost is not None and getattr(getattr(backend, "server", None), "price", None) is None:
@@ -246,23 +250,23 @@ def _ask(backend, requests, cache, concurrency, budget, progress, again):
     with store or nullcontext(), closing(backend):
         if store and again:
             store.forget(request_key(r) for r in requests if _is_kind(backend, store, r, again))
-        if backend.is_remote:
-            return ask_all(
+        if backend.in_batches:
+            return ask_in_batches(
                 requests,
-                backend.answer,
+                backend.answers,
                 store=store,
-                concurrency=concurrency,
-                budget=budget,
-                bound=lambda request: backend.server.bound(request["body"]),
-                cost=backend.server.cost,
+                batch_size=backend.batch_size,
                 progress=progress,
                 label=label,
             )
-        return ask_in_batches(
+        return ask_all(
             requests,
-            backend.answers,
+            backend.answer,
             store=store,
-            batch_size=backend.batch_size,
+            concurrency=concurrency or (8 if backend.is_remote else 1),
+            budget=budget,
+            bound=backend.bound,
+            cost=backend.cost,
             progress=progress,
             label=label,
         )

@@ -10,6 +10,7 @@ Examples
 """
 
 from alpaca_analysis.asking.server import ServerError, ServerRefused
+from alpaca_analysis.judging.alpaca_eval_judge import AlpacaEvalJudge
 from alpaca_analysis.judging.designs import (
     BatchedChoice,
     Design,
@@ -22,7 +23,6 @@ from alpaca_analysis.judging.designs import (
     ThreeGrades,
 )
 from alpaca_analysis.judging.judges import (
-    AlpacaEvalJudge,
     ChatJudge,
     FunctionJudge,
     Judge,

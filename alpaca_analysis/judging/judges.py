@@ -1,9 +1,9 @@
-"""Judges: the two that need no model, any function, a model behind a server, and alpaca-eval's annotators.
+"""Judges: the two that need no model, any function, and a model behind a server.
 
 A judge has a ``name``, ``settings`` that hold no secret, a ``batch_size``, and
 
 - ``request(batch, repeat)``: everything that decides its answer, as JSON;
-- ``answer(request)``: the answer, as JSON;
+- ``answer(request)``: the answer, as JSON, or ``answers(requests)`` where the judge takes many at once;
 - ``read(answer, n)``: one ``(outcome of the output shown first, reason)`` a pair.
 """
 
@@ -12,17 +12,21 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from abc import ABC, abstractmethod
+import time
+from abc import ABC
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
+from alpaca_analysis.asking.functions import call, name_of
+from alpaca_analysis.asking.replies import finish_reason, reply_text
 from alpaca_analysis.asking.server import Server
 from alpaca_analysis.foundations import options
 from alpaca_analysis.judging.designs import Design, Shown, make_design
 from alpaca_analysis.judging.parsers import Reading
+from alpaca_analysis.judging.verdicts import read_verdict
 
 
-class Judge(ABC):
+class Judge(ABC):  # noqa: B024, answers are given one by one or many at once
     """What all judges share; see the module.
 
     Attributes
@@ -31,12 +35,18 @@ class Judge(ABC):
         Goes into the annotations as ``annotator``.
     batch_size : int
         Pairs in one request.
+    chunk_size : int
+        Requests handed over at once, 0 where each is asked by itself.
+    is_kept : bool
+        Answers are kept on disk: ``request`` holds everything that decides them.
     is_remote : bool
-        Answers are worth keeping on disk, and may be asked for side by side.
+        A language model behind a server, asked side by side.
     """
 
     name = ""
     batch_size = 1
+    chunk_size = 0
+    is_kept = False
     is_remote = False
 
     @property
@@ -48,9 +58,17 @@ class Judge(ABC):
         """Return everything that decides the answer about a batch."""
         return {**self.settings, "pairs": [asdict(pair) for pair in batch], "repeat": repeat}
 
-    @abstractmethod
     def answer(self, request: dict) -> dict:
         """Return the answer to a request."""
+        return self.answers([request])[0]
+
+    def answers(self, requests: Sequence[dict]) -> list[dict]:
+        """Return the answers to requests."""
+        return [self.answer(request) for request in requests]
+
+    def details(self, answer: dict) -> dict:
+        """Return what is known of an answer: ``text``, ``finish_reason``, ``seconds`` and ``date``."""
+        return answer
 
     def read(self, answer: dict, n: int) -> list[Reading]:
         """Return one reading a pair."""
@@ -76,12 +94,17 @@ class FunctionJudge(Judge):
     function : callable
         Takes ``instruction``, the output shown first and the one shown second; returns how much the
         first is preferred: 1 (or True), 0 (or False), 0.5 for a draw, a probability, or None for no
-        usable answer.
+        usable answer. Or what a model said, as a text: `read_verdict` reads it. Called from several
+        threads where ``judge(concurrency=)`` says so.
     name : str, optional
         By default the function's name.
     retries : int
-        How often a pair is tried again after an exception. Then it stays unjudged, with the reason; the other
-        pairs go on.
+        How often a pair is tried again after an exception, with growing pauses. Then it stays unjudged, with
+        the reason; the other pairs go on.
+    version : str, optional
+        What decides the answers besides the texts, such as ``"gpt-5, prompt 2"``. With it, answers are kept
+        on disk under name and version, and nothing is asked twice; change it whenever the function changes.
+        Without it nothing is kept: what a function will say cannot be told from its name.
 
     Examples
     --------
@@ -91,31 +114,52 @@ class FunctionJudge(Judge):
     [(0.0, '')]
     """
 
-    def __init__(self, function: Callable, *, name: str | None = None, retries: int = 0):
+    def __init__(
+        self, function: Callable, *, name: str | None = None, retries: int = 0, version: str | None = None
+    ):
         self.function = function
-        self.name = name or getattr(function, "__name__", type(function).__name__).strip("<>")
+        self.name = name or name_of(function)
         self.retries = options.whole("retries", retries, 0)
+        self.version = version
+        self.is_kept = version is not None
+
+    @property
+    def settings(self) -> dict:
+        """Return name and version."""
+        return {"judge": self.name, **({"version": str(self.version)} if self.is_kept else {})}
 
     def answer(self, request: dict) -> dict:
-        """Call the function on each pair."""
-        return {"readings": [self._reading(**pair) for pair in request["pairs"]]}
+        """Call the function on the pair."""
+        shown = Shown(**request["pairs"][0])
+        start = time.monotonic()
+        value = call(
+            self.function, shown.instruction, shown.first, shown.second, retries=self.retries, who="judge"
+        )
+        timed = {"seconds": round(time.monotonic() - start, 4)} if self.is_kept else {}
+        if isinstance(value, str):
+            return {"text": value, **timed}
+        return {"readings": [self._reading(value)], **timed}
 
-    def _reading(self, instruction, first, second):
-        for left in range(self.retries, -1, -1):
-            try:
-                value = self.function(instruction, first, second)
-                break
-            except Exception as error:  # whatever a person's function raises costs its own pair only
-                if not left:
-                    return None, f"the judge raised {type(error).__name__}: {error}"[:300]
+    def _reading(self, value):
         if value is None or value != value:
             return None, "no answer"
-        if not 0 <= value <= 1:
+        try:
+            preference = float(value)
+        except (TypeError, ValueError):
+            preference = math.nan
+        if not 0 <= preference <= 1:
             raise ValueError(
                 f"judge {self.name!r}: found {value!r}, expected a number in [0, 1] "
-                "(1: the first is better) or None"
+                "(1: the first is better), None, or a judge's reply as text"
             )
-        return float(value), ""
+        return preference, ""
+
+    def read(self, answer: dict, n: int) -> list[Reading]:
+        """Return the function's number, or the verdict in its text."""
+        if "text" in answer:
+            found = read_verdict(answer["text"])
+            return [(found.outcome, found.reason)]
+        return super().read(answer, n)
 
 
 def prefer_longer_output(instruction: str, first: str, second: str) -> float:
@@ -202,7 +246,7 @@ class ChatJudge(Judge):
     'ranking_tiny'
     """
 
-    is_remote = True
+    is_kept = is_remote = True
 
     def __init__(
         self,
@@ -246,7 +290,7 @@ class ChatJudge(Judge):
         }
 
     def request(self, batch: Sequence[Shown], repeat: int) -> dict:
-        """Return the address and the body that is sent there."""
+        """Return the body that is sent."""
         options = self.design.options(len(batch))
         options[self.max_tokens_field] = options.pop("max_tokens")
         body = {"model": self.model, "messages": self.design.messages(batch), **options}
@@ -255,7 +299,8 @@ class ChatJudge(Judge):
             body["seed"] = self.sampling["seed"] + repeat
         # Not the design's thresholds: reading a stored answer again with another costs nothing.
         sent = {name: value for name, value in {**body, **self.extra}.items() if value is not None}
-        return {"address": self.server.address, "body": sent, "repeat": repeat}
+        # Nor the address: an answer is known by what was asked, wherever.
+        return {"body": sent, "repeat": repeat}
 
     def answer(self, request: dict) -> dict:
         """Ask the server."""
@@ -264,6 +309,10 @@ class ChatJudge(Judge):
     def read(self, answer: dict, n: int) -> list[Reading]:
         """Read the server's reply as the design says."""
         return self.design.read(answer, n)
+
+    def details(self, answer: dict) -> dict:
+        """Return the judge's words, why they ended, how long they took, and when."""
+        return {**answer, "text": reply_text(answer), "finish_reason": finish_reason(answer)}
 
     def bound(self, request: dict) -> float:
         """Return the most dollars a request can cost, by its bytes."""
@@ -276,56 +325,6 @@ class ChatJudge(Judge):
     def close(self) -> None:
         """Close the connections."""
         self.server.close()
-
-
-class AlpacaEvalJudge(Judge):
-    """An annotator of the alpaca-eval package, where that is installed.
-
-    The order of presentation is this package's, so that it can be recorded; alpaca-eval's own
-    randomisation and cache are switched off.
-
-    Parameters
-    ----------
-    annotators_config : str or path
-        As alpaca-eval takes it, such as ``"weighted_alpaca_eval_gpt4_turbo"``.
-    batch_size : int
-        Pairs handed over at once; alpaca-eval asks for them side by side.
-    options : dict, optional
-        Further keyword arguments of ``alpaca_eval.annotators.PairwiseAnnotator``.
-    """
-
-    def __init__(self, annotators_config, *, batch_size: int = 128, options: dict | None = None):
-        from alpaca_eval.annotators import PairwiseAnnotator
-
-        self.annotator = PairwiseAnnotator(
-            annotators_config=annotators_config,
-            **{"caching_path": None, "is_randomize_output_order": False, **(options or {})},
-        )
-        self.name = self.annotator.annotator_name
-        self.batch_size = batch_size
-
-    def answer(self, request: dict) -> dict:
-        """Have alpaca-eval annotate the pairs in the order given."""
-        keys = {"instruction": "instruction", "first": "output_1", "second": "output_2"}
-        pairs = [{keys[field]: text for field, text in pair.items()} for pair in request["pairs"]]
-        annotated = self.annotator.annotate_pairs(pairs)
-        by_texts = {tuple(record[key] for key in keys.values()): record for record in annotated}
-        found = [by_texts.get(tuple(pair.values())) for pair in pairs]
-        prices = [None if record is None else record.get("price_per_example") for record in found]
-        known = [price for price in prices if isinstance(price, (int, float)) and price == price]
-        cost = float(sum(known)) if len(known) == len(found) else None
-        return {"readings": [_outcome(record) for record in found], "cost": cost}
-
-    def cost(self, answer: dict) -> float | None:
-        """Return the dollars that alpaca-eval states, None where it states none."""
-        return answer["cost"]
-
-
-def _outcome(record):
-    preference = None if record is None else record["preference"]
-    if preference is None or preference != preference:
-        return None, "alpaca-eval found no preference"
-    return (0.5 if preference in (0, 1.5) else 2.0 - preference), ""
 
 
 def make_judge(judge) -> Judge:
@@ -348,6 +347,8 @@ def make_judge(judge) -> Judge:
     if judge == "random":
         return RandomJudge()
     if isinstance(judge, str) and judge.startswith("alpaca_eval:"):
+        from alpaca_analysis.judging.alpaca_eval_judge import AlpacaEvalJudge
+
         return AlpacaEvalJudge(judge.removeprefix("alpaca_eval:"))
     if callable(judge):
         return FunctionJudge(judge)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from alpaca_analysis.asking.replies import finish_reason, reply_text
 from alpaca_analysis.foundations.files import folder_name, write_json
 from alpaca_analysis.judging.designs import imitations
 from alpaca_analysis.table.checks import check, instruction_id
@@ -40,7 +39,8 @@ def make_record(pair, model: str, reference: str, judge, outcome: float, reason:
     dict
         ``preference`` is 1 + outcome (1.5 a draw), or None; ``generator_1`` is the reference.
     """
-    remote = answer is not None and judge.is_remote
+    known = {} if answer is None else judge.details(answer)
+    seconds = known.get("seconds")
     cost = None if answer is None else judge.cost(answer)
     return {
         "instruction": pair.instruction,
@@ -55,10 +55,10 @@ def make_record(pair, model: str, reference: str, judge, outcome: float, reason:
         "repeat": pair.repeat,
         "reason": reason,
         "price_per_example": None if cost is None else cost / n,
-        "time_per_example": answer["seconds"] / n if remote else None,
-        "preference_date": answer["date"] if remote else None,
-        "raw_completion": reply_text(answer) if remote else None,
-        "finish_reason": finish_reason(answer) if remote else None,
+        "time_per_example": None if seconds is None else seconds / n,
+        "preference_date": known.get("date"),
+        "raw_completion": known.get("text"),
+        "finish_reason": known.get("finish_reason"),
         "imitations": 0 if pair.output is None or pair.reference is None else imitations(pair.shown),
     }
 

@@ -9,8 +9,9 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
+from typing import Any
 
-from alpaca_analysis.asking.ask import Answered, Budget, ask_all
+from alpaca_analysis.asking.ask import Answered, Budget, ask_all, ask_in_batches
 from alpaca_analysis.asking.server import ServerError
 from alpaca_analysis.asking.store import AnswerStore, default_path
 from alpaca_analysis.foundations import options
@@ -45,7 +46,7 @@ def judge(
     n_repeats: int = 1,
     on_missing: OnMissing = "report",
     cache=None,
-    concurrency: int = 8,
+    concurrency: int | None = None,
     max_cost: float | None = None,
     progress: bool | None = None,
 ) -> Judgements:
@@ -77,11 +78,13 @@ def judge(
         What becomes of an instruction that only one side answered: a missing judgement that counts as
         such, nothing, or an error.
     cache : path or False, optional
-        File of kept answers (`AnswerStore`), by default in the user's cache folder; False for none.
-        Only language models are kept, not functions: what a function will say cannot be told from its
-        name.
-    concurrency : int
-        Requests under way at once, at most.
+        File of kept answers (`AnswerStore`), by default in the user's cache folder; False for none. An
+        answer is known by what was asked (model, messages, options), not by the server's address: where
+        two servers call different models the same, give each its own file. Functions are kept where they
+        have a version (`FunctionJudge`).
+    concurrency : int, optional
+        Requests under way at once, at most; by default 8 for models behind servers, 1 for functions, which
+        are called from that many threads.
     max_cost : float, optional
         Dollars that this call may spend; needs the judge's ``price``. Nothing is sent that could
         exceed it. Tries that the server charged for without answering are not seen.
@@ -117,7 +120,7 @@ def judge(
     0  mine    theirs    length      1.0
     """
     budget = Budget(max_cost)
-    options.whole("concurrency", concurrency)
+    concurrency = None if concurrency is None else options.whole("concurrency", concurrency)
     check_pairing(order, seed, n_repeats, on_missing)
     judge = make_judge(judge)
     ours = read_model_outputs(outputs, name=model, side="outputs")
@@ -201,20 +204,19 @@ class _Probe:
 
 
 def _ask(judge, requests, send, cache, concurrency, budget, progress) -> list[Answered]:
-    if not judge.is_remote:
-        return [Answered(judge.answer(request)) for request in requests]
-    store = None if cache is False else AnswerStore(cache or default_path())
+    store = AnswerStore(cache or default_path()) if judge.is_kept and cache is not False else None
+    label = f"judged by {judge.name}"
+    common: dict[str, Any] = {"store": store, "budget": budget, "cost": judge.cost, "progress": progress}
     with store or nullcontext(), closing(judge):
+        if judge.chunk_size:
+            return ask_in_batches(requests, judge.answers, batch_size=judge.chunk_size, label=label, **common)
         return ask_all(
             requests,
-            send,
-            store=store,
-            concurrency=concurrency,
-            budget=budget,
+            send if judge.is_remote else judge.answer,
+            concurrency=concurrency or (8 if judge.is_remote else 1),
             bound=judge.bound,
-            cost=judge.cost,
-            progress=progress,
-            label=f"judged by {judge.name}",
+            label=label,
+            **common,
         )
 
 

@@ -293,9 +293,10 @@ def test_impossible_settings_are_refused(options):
 
 @pytest.mark.skipif(os.name != "posix", reason="rights of files are POSIX's")
 def test_answers_are_private_to_their_user(tmp_path):
-    with AnswerStore(tmp_path / "a.sqlite") as store:
+    with AnswerStore(tmp_path / "own" / "a.sqlite") as store:
         store.put("k", {}, {"text": "x"})
-        for path in tmp_path.iterdir():
+        assert stat.S_IMODE((tmp_path / "own").stat().st_mode) == 0o700
+        for path in (tmp_path / "own").iterdir():
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 

@@ -295,7 +295,46 @@ def test_a_function_that_raises_costs_its_own_prompt_only():
         return "yes"
 
     with pytest.warns(
-        GenerateWarning, match="1 of 3 prompts were not answered: 1 x the function raised ValueError: no b"
+        GenerateWarning,
+        match="1 of 3 prompts were not answered: 1 x failed: the function raised ValueError: no b",
     ):
         made = generate(["a", "b", "c"], moody)
     assert [record["output"] for record in made.records] == ["yes", None, "yes"]
+
+
+def test_a_function_with_a_version_is_asked_once_and_side_by_side(cache):
+    lock, seen, active, peak = threading.Lock(), [], [0], [0]
+
+    def shout(messages):
+        with lock:
+            seen.append(messages[-1]["content"])
+            first = len(seen) == 1
+            active[0] += 1
+            peak[0] = max(peak[0], active[0])
+        threading.Event().wait(0.02)
+        with lock:
+            active[0] -= 1
+        if first:
+            raise OSError("busy")
+        return messages[-1]["content"].upper()
+
+    backend = FunctionBackend(shout, version="1", retries=1)
+    made = generate(PROMPTS, backend, cache=cache, concurrency=3)
+    assert [record["output"] for record in made.records] == [p.upper() for p in PROMPTS]
+    assert (peak[0], len(seen)) == (3, 6)
+    again = generate([*PROMPTS, "Say six."], backend, cache=cache)
+    assert (again.n_cached, again.n_asked, len(seen)) == (5, 1, 7)
+    assert generate(PROMPTS[:1], FunctionBackend(shout, version="2"), cache=cache).n_asked == 1
+    assert generate(PROMPTS[:1], FunctionBackend(shout), cache=cache).n_asked == 1
+    assert "version" in again.settings
+
+
+def test_what_a_function_returns_is_text():
+    with pytest.warns(GenerateWarning, match="1 x failed: the function returned NoneType, expected text"):
+        generate(["a"], lambda messages: None)
+
+
+def test_the_same_question_at_another_address_is_not_asked_again(server, cache):
+    generate(PROMPTS, ServerBackend("tiny", base_url=server.url), cache=cache)
+    elsewhere = ServerBackend("tiny", base_url=server.url.replace("127.0.0.1", "localhost"))
+    assert generate(PROMPTS, elsewhere, cache=cache).n_cached == len(server.bodies) == 5

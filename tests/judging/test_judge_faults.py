@@ -377,7 +377,7 @@ def test_a_function_that_raises_costs_its_own_pair_only(outputs):
             raise KeyError("mood")
         return 1.0
 
-    with pytest.warns(JudgeWarning, match=r"10 x the judge raised KeyError: 'mood'"):
+    with pytest.warns(JudgeWarning, match=r"10 x failed: the judge raised KeyError: 'mood'"):
         result = judge(*outputs(30), judge=moody)
     assert result.n_judged == 20
     calls.clear()
