@@ -15,6 +15,7 @@ from .sources.catalogue import load_result as load_result
 from .win_rates.estimates import win_rate as win_rate
 from .win_rates.estimates import win_rate_bounds as win_rate_bounds
 from .win_rates.two_models import compare as compare
+from .win_rates.sequential import confidence_sequence as confidence_sequence
 from .win_rates.dropping import dropped_to_reverse as dropped_to_reverse
 
 # Which of many models are ordered?
