@@ -138,6 +138,7 @@ UNCHECKED = {
         "add_generation_prompt",
         "discrete",
         "download",
+        "dry_run",
         "keep_texts",
         "progress",
         "remaining",

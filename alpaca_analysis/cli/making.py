@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from alpaca_analysis.cli.options import Format, FormatOption, note, write, write_text
+from alpaca_analysis.foundations.options import Order
 
 app = typer.Typer()
 
@@ -61,7 +62,10 @@ def judge(
     outputs: Annotated[Path, typer.Argument(help="What the model wrote: model_outputs.json.")],
     reference_outputs: Annotated[Path, typer.Argument(help="What the reference wrote.")],
     judge: Annotated[
-        str, typer.Option(help="length, random, alpaca_eval:NAME, or the name of a model on a server.")
+        list[str],
+        typer.Option(
+            help="length, random, alpaca_eval:NAME, or the name of a model on a server; repeat for several."
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(help="Folder of results; <model>/<judge>/annotations.json goes there.")
@@ -91,12 +95,18 @@ def judge(
     reference: Annotated[
         str | None, typer.Option(help="Name of the reference, where the file has none.")
     ] = None,
-    order: Annotated[str, typer.Option(help="random, both, model_first or reference_first.")] = "random",
+    order: Annotated[
+        Order,
+        typer.Option(help="Who is shown first; auto: models see both orders where --max-cost allows it."),
+    ] = "auto",
     seed: Annotated[int, typer.Option(help="Of the random order.")] = 0,
     concurrency: Concurrency = 8,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Send nothing; say how many requests and about what cost.")
+    ] = False,
     format: FormatOption = Format.table,
 ) -> None:
-    """Judge a model's outputs against a reference's, and print the win rate.
+    """Judge a model's outputs against a reference's, and print the win rate, for each judge by itself.
 
     The exit code is 1 where nothing was judged.
 
@@ -105,30 +115,32 @@ def judge(
     from alpaca_analysis import judging as package
     from alpaca_analysis import win_rate
 
-    known = judge in ("length", "random") or judge.startswith("alpaca_eval:")
-    chosen = (
-        judge
-        if known
-        else package.ChatJudge(
-            judge,
-            design=design,
-            max_tokens=max_tokens,
-            base_url=base_url,
-            api_key_env=api_key_env,
-            price=price,
-            timeout=timeout,
-            extra=_fields(extra),
-        )
-    )
+    server: dict[str, Any] = {
+        "base_url": base_url,
+        "api_key_env": api_key_env,
+        "price": price,
+        "timeout": timeout,
+        "extra": _fields(extra),
+    }
+    chosen = [
+        name
+        if name in ("length", "random") or name.startswith("alpaca_eval:")
+        else package.ChatJudge(name, design=design, max_tokens=max_tokens, **server)
+        for name in judge
+    ]
     options: dict[str, Any] = {"model": model, "reference": reference, "order": order, "seed": seed}
     limits: dict[str, Any] = {"concurrency": concurrency, "max_cost": max_cost, "cache": cache}
-    said = package.judge(outputs, reference_outputs, judge=chosen, **limits, **options)
-    note(said.summary(), label="judged")
+    said = package.judge(outputs, reference_outputs, judge=chosen, dry_run=dry_run, **limits, **options)
+    if dry_run:
+        write_text(f"{said.summary()}\n")
+        return
+    for line in said.summary().splitlines():
+        note(line, label="judged")
     if out:
         note(said.save(out), label="written")
     if said.n_judged == 0:
         raise typer.Exit(1)
-    write(win_rate(said.to_frame()), format)
+    write(win_rate(said.to_frame(), by=["model", "annotator"] if said.parts else "model"), format)
 
 
 def _fields(extra: list[str] | None) -> dict[str, Any]:

@@ -16,6 +16,8 @@ Baselines = Literal["auto", "published"]
 Scale = Literal["characters", "log_ratio", "tanh"]
 Feature = Literal["tanh", "clip", "log_ratio"]
 Scoring = Literal["zero_one", "absolute"]
+Order = Literal["auto", "both", "random", "model_first", "reference_first"]
+OnMissing = Literal["report", "ignore", "raise"]
 Coefficient = Literal["pearson", "spearman", "kendall"]
 
 

@@ -128,10 +128,13 @@ class Design(ABC):
         One of the names above.
     batch_size : int
         Pairs in one prompt.
+    typical_tokens : int
+        About the length of an answer, for estimates of what judging costs.
     """
 
     name = ""
     batch_size = 1
+    typical_tokens = 400
 
     @abstractmethod
     def options(self, n: int) -> dict:
@@ -232,7 +235,7 @@ class OneToken(Design):
         Least probability of both labels together.
     """
 
-    name = "one_token"
+    name, typical_tokens = "one_token", 1
 
     def __init__(self, *, min_mass: float = 0.5):
         self.min_mass = min_mass
@@ -262,7 +265,7 @@ class OneToken(Design):
 class Ranking(Design):
     """A list of both outputs with their ranks."""
 
-    name = "ranking"
+    name, typical_tokens = "ranking", 40
 
     def options(self, n: int) -> dict:
         """Return the limit on the answer, and whether its logprobs are wanted."""
@@ -292,6 +295,7 @@ class BatchedChoice(Design):
         if batch_size < 1:
             raise ValueError(f"batch_size: found {batch_size!r}, expected at least 1")
         self.batch_size = batch_size
+        self.typical_tokens = 6 * batch_size
 
     def options(self, n: int) -> dict:
         """Return the limit on the answer, and whether its logprobs are wanted."""

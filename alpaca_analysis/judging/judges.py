@@ -41,6 +41,8 @@ class Judge(ABC):  # noqa: B024, answers are given one by one or many at once
         Answers are kept on disk: ``request`` holds everything that decides them.
     is_remote : bool
         A language model behind a server, asked side by side.
+    is_free : bool
+        Known to cost nothing.
     """
 
     name = ""
@@ -48,6 +50,7 @@ class Judge(ABC):  # noqa: B024, answers are given one by one or many at once
     chunk_size = 0
     is_kept = False
     is_remote = False
+    is_free = False
 
     @property
     def settings(self) -> dict:
@@ -182,7 +185,7 @@ class RandomJudge(Judge):
         Another seed, another coin.
     """
 
-    name = "random"
+    name, is_free = "random", True
 
     def __init__(self, *, seed: int = 0):
         self.seed = seed
@@ -343,7 +346,9 @@ def make_judge(judge) -> Judge:
     if isinstance(judge, Judge):
         return judge
     if judge == "length":
-        return FunctionJudge(prefer_longer_output, name="length")
+        length = FunctionJudge(prefer_longer_output, name="length")
+        length.is_free = True
+        return length
     if judge == "random":
         return RandomJudge()
     if isinstance(judge, str) and judge.startswith("alpaca_eval:"):

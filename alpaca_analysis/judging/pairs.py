@@ -7,18 +7,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 
 from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError
+from alpaca_analysis.foundations.options import OnMissing, Order
 from alpaca_analysis.judging.designs import Shown
 from alpaca_analysis.table.readers.files import Columns, read_columns
 from alpaca_analysis.table.readers.objects import from_object
-
-Order = Literal["random", "both", "model_first", "reference_first"]
-OnMissing = Literal["report", "ignore", "raise"]
 
 
 @dataclass(frozen=True)
@@ -165,8 +162,8 @@ def make_pairs(
     ----------
     outputs, reference : Outputs
         The model's and the reference's.
-    order : {"random", "both", "model_first", "reference_first"}
-        "both" asks about each pair twice, once in each order.
+    order : {"random", "both", "model_first", "reference_first", "auto"}
+        "both" asks about each pair twice, once in each order; "auto" is "random" here.
     seed : int
         Of the random order.
     n_repeats : int
@@ -225,6 +222,6 @@ def check_pairing(order, seed, n_repeats, on_missing) -> None:
 def _positions(prompt, order, seed):
     if order == "both":
         return (1, 2)
-    if order == "random":
+    if order in ("auto", "random"):
         return (1,) if shown_first(prompt, seed=seed) else (2,)
     return (1,) if order == "model_first" else (2,)

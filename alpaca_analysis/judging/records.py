@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pandas as pd
 
 from alpaca_analysis.foundations.files import folder_name, write_json
 from alpaca_analysis.judging.designs import imitations
+from alpaca_analysis.judging.estimates import Estimate, sum_of
 from alpaca_analysis.table.checks import check, instruction_id
 
 
@@ -65,20 +67,24 @@ def make_record(pair, model: str, reference: str, judge, outcome: float, reason:
 
 @dataclass(frozen=True)
 class Judgements:
-    """What a judge said of one model's outputs.
+    """What a judge, or several, said of one model's outputs.
 
     Attributes
     ----------
     records : tuple of dict
         One judgement each, with AlpacaEval's fields.
     settings : dict
-        What decided them; no secret among them.
+        What decided them; no secret among them. Of several judges, ``annotator`` is the list of their names.
     cost : float
         Dollars spent by this call.
     seconds : float
         Time this call took.
     n_asked, n_cached : int
         Requests that were answered by the judge, and from disk.
+    estimate : Estimate or None
+        Of a dry run, what judging would ask for.
+    parts : tuple of Judgements
+        Of several judges, each one's own.
     """
 
     records: tuple[dict, ...]
@@ -87,6 +93,8 @@ class Judgements:
     seconds: float
     n_asked: int
     n_cached: int
+    estimate: Estimate | None = None
+    parts: tuple[Judgements, ...] = ()
 
     @property
     def n_judged(self) -> int:
@@ -94,7 +102,14 @@ class Judgements:
         return sum(record["preference"] is not None for record in self.records)
 
     def summary(self) -> str:
-        """Return in one line what was judged, what is missing and why, imitated verdicts, cost and time."""
+        """Return what was judged, what is missing and why, consistency, imitations, cost and time.
+
+        One line; of several judges, one each.
+        """
+        if self.parts:
+            return "\n".join(f"{part.settings['annotator']}: {part.summary()}" for part in self.parts)
+        if self.estimate:
+            return f"dry run over {len(self.records)} pairs: {self.estimate}{self._order_said('; ')}"
         parts = [f"{self.n_judged} of {len(self.records)} pairs"]
         missing = Counter(r["reason"] for r in self.records if r["preference"] is None)
         if missing:
@@ -106,8 +121,15 @@ class Judgements:
         both = self._consistency()
         if both is not None:
             parts.append(f"the same output preferred in both orders in {100 * both:.0f} % of the pairs")
+        if self._order_said():
+            parts.append(self._order_said())
         parts.append(f"{self.n_asked} requests asked, {self.n_cached} from disk")
         return "; ".join([*parts, f"${self.cost:.4f}", f"{self.seconds:.0f} s"])
+
+    def _order_said(self, start: str = "") -> str:
+        """Say that money alone kept the pairs from being judged in both orders."""
+        most = self.settings.get("both_orders_could_cost")
+        return f"{start}one order only: both could cost ${most:.2f}" if most is not None else ""
 
     def _consistency(self):
         """Return the share of pairs judged in both orders with the same output preferred, None without."""
@@ -124,10 +146,11 @@ class Judgements:
         return sum(same) / len(same) if same else None
 
     def __repr__(self):
-        usable = self.n_judged
+        names = self.settings["annotator"]
+        by = ", ".join(map(repr, names if isinstance(names, list) else [names]))
         return (
             f"<Judgements of {self.settings['model']!r} against {self.settings['reference']!r} by "
-            f"{self.settings['annotator']!r}: {usable} of {len(self.records)} judged; "
+            f"{by}: {self.n_judged} of {len(self.records)} judged; "
             f"{self.n_asked} requests asked, {self.n_cached} from disk, ${self.cost:.4f}>"
         )
 
@@ -177,8 +200,29 @@ class Judgements:
         Returns
         -------
         Path
-            The annotations file.
+            The annotations file; of several judges, the folder of the model that holds one for each.
         """
+        if self.parts:
+            return [part.save(folder) for part in self.parts][-1].parent.parent
         place = Path(folder) / folder_name(self.settings["model"]) / folder_name(self.settings["annotator"])
         write_json(place / "annotations.settings.json", self.settings)
         return write_json(place / "annotations.json", list(self.records))
+
+
+def together(parts: Sequence[Judgements]) -> Judgements:
+    """Return what several judges said of the same pairs as one result."""
+    settings = {
+        **parts[0].settings,
+        **{k: [p.settings[k] for p in parts] for k in ("annotator", "judge", "order")},
+    }
+    expected = [part.estimate for part in parts if part.estimate]
+    return Judgements(
+        records=tuple(record for part in parts for record in part.records),
+        settings=settings,
+        cost=math.fsum(part.cost for part in parts),
+        seconds=math.fsum(part.seconds for part in parts),
+        n_asked=sum(part.n_asked for part in parts),
+        n_cached=sum(part.n_cached for part in parts),
+        estimate=sum_of(expected) if expected else None,
+        parts=tuple(parts),
+    )

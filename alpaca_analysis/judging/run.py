@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import closing, nullcontext
-from typing import Any
 
-from alpaca_analysis.asking.ask import Answered, Budget, ask_all, ask_in_batches
-from alpaca_analysis.asking.server import ServerError
-from alpaca_analysis.asking.store import AnswerStore, default_path
+from alpaca_analysis.asking.ask import Answered, Budget
 from alpaca_analysis.foundations import options
+from alpaca_analysis.foundations.options import OnMissing, Order
+from alpaca_analysis.judging.estimates import estimate
 from alpaca_analysis.judging.judges import Judge, make_judge
-from alpaca_analysis.judging.pairs import (
-    OnMissing,
-    Order,
-    Outputs,
-    Pair,
-    check_pairing,
-    make_pairs,
-    read_model_outputs,
-)
-from alpaca_analysis.judging.records import Judgements, make_record
-
-PROBE = 20  # requests of which one answer at least has to be readable before the others are paid for
+from alpaca_analysis.judging.pairs import check_pairing, make_pairs, read_model_outputs
+from alpaca_analysis.judging.questions import Questions
+from alpaca_analysis.judging.records import Judgements, together
 
 
 class JudgeWarning(UserWarning):
@@ -41,13 +28,14 @@ def judge(
     judge="length",
     model: str | None = None,
     reference: str | None = None,
-    order: Order = "random",
+    order: Order = "auto",
     seed: int = 0,
     n_repeats: int = 1,
     on_missing: OnMissing = "report",
     cache=None,
     concurrency: int | None = None,
     max_cost: float | None = None,
+    dry_run: bool = False,
     progress: bool | None = None,
 ) -> Judgements:
     """Judge a model's outputs against a reference's, pair by pair.
@@ -62,14 +50,17 @@ def judge(
     outputs, reference_outputs : path, list of dict or DataFrame
         AlpacaEval's ``model_outputs.json``, or records with ``instruction``, ``output``, and optionally
         ``generator`` and ``dataset``.
-    judge : str, callable or Judge
+    judge : str, callable or Judge, or list of them
         ``"length"`` (more characters win), ``"random"``, ``"alpaca_eval:NAME"``, a function of
-        instruction, first and second output (see `FunctionJudge`), or a `ChatJudge`.
+        instruction, first and second output (see `FunctionJudge`), or a `ChatJudge`. Several judge the same
+        pairs one after the other, told apart by their names; `panel` and `human_agreement` compare them.
     model, reference : str, optional
         Names; by default the ``generator`` of the records.
-    order : {"random", "both", "model_first", "reference_first"}
-        Who is shown first. "random" depends on seed and instruction alone, so that every model meets
-        the reference in the same order; "both" asks twice.
+    order : {"auto", "both", "random", "model_first", "reference_first"}
+        Who is shown first. "both" asks twice, and `order_consistency` says how often the same output won.
+        "random" depends on seed and instruction alone, so that every model meets the reference in the same
+        order. "auto" shows pairs to models behind servers in both orders, unless that could cost more than
+        `max_cost`, and to functions, ``"length"`` and alpaca-eval's annotators in one random order.
     seed : int
         Of the random order.
     n_repeats : int
@@ -86,8 +77,11 @@ def judge(
         Requests under way at once, at most; by default 8 for models behind servers, 1 for functions, which
         are called from that many threads.
     max_cost : float, optional
-        Dollars that this call may spend; needs the judge's ``price``. Nothing is sent that could
-        exceed it. Tries that the server charged for without answering are not seen.
+        Dollars that this call may spend, on all judges together; needs their ``price``. Nothing is sent
+        that could exceed it. Tries that the server charged for without answering are not seen.
+    dry_run : bool
+        Send nothing; the result's ``estimate`` and ``summary()`` say how many requests there would be,
+        how many are answered from disk, and about what the others would cost.
     progress : bool, optional
         Show a bar with time left and money spent; by default on a terminal.
 
@@ -122,123 +116,89 @@ def judge(
     budget = Budget(max_cost)
     concurrency = None if concurrency is None else options.whole("concurrency", concurrency)
     check_pairing(order, seed, n_repeats, on_missing)
-    judge = make_judge(judge)
+    judges = _judges(judge, max_cost)
     ours = read_model_outputs(outputs, name=model, side="outputs")
     theirs = read_model_outputs(reference_outputs, name=reference, side="reference_outputs")
-    pairs = make_pairs(ours, theirs, order=order, seed=seed, n_repeats=n_repeats, on_missing=on_missing)
-    if max_cost is not None and getattr(getattr(judge, "server", None), "price", None) is None:
-        raise ValueError(f"max_cost: the judge {judge.name!r} has no price to hold against it; give it one")
-    batches = list(_batches(pairs, judge.batch_size))
-    requests = [judge.request([pair.shown for pair in batch], batch[0].repeat) for batch in batches]
-    start = time.monotonic()
-    sizes = {id(request): len(batch) for request, batch in zip(requests, batches, strict=True)}
-    probe = _Probe(judge, sizes)
-    answers = [probe.told(a) for a in _ask(judge, requests, probe, cache, concurrency, budget, progress)]
-    seconds = time.monotonic() - start
-    result = Judgements(
-        records=tuple(_records(judge, ours, theirs, pairs, batches, answers)),
-        settings={
+
+    def ask_about(chosen: Order) -> list[Questions]:
+        pairs = make_pairs(ours, theirs, order=chosen, seed=seed, n_repeats=n_repeats, on_missing=on_missing)
+        return [Questions(one, ours, theirs, pairs) for one in judges]
+
+    questions, orders = _in_order(order, judges, ask_about, max_cost)
+    common = {"order_seed": seed, "n_repeats": n_repeats, "on_missing": on_missing}
+    parts = []
+    for one, said in zip(questions, orders, strict=True):
+        settings = {
             "model": ours.model,
             "reference": theirs.model,
-            "annotator": judge.name,
-            "judge": judge.settings,
-            "order": order,
-            "order_seed": seed,
-            "n_repeats": n_repeats,
-            "on_missing": on_missing,
-        },
-        cost=budget.spent,
-        seconds=seconds,
-        n_asked=sum(not a.cached and a.answer is not None for a in answers),
-        n_cached=sum(a.cached for a in answers),
-    )
-    _warn_missing(result)
+            "annotator": one.judge.name,
+            "judge": one.judge.settings,
+            **said,
+            **common,
+        }
+        if dry_run:
+            parts.append(_not_asked(one, settings, cache))
+        else:
+            limits = {"concurrency": concurrency, "budget": budget, "progress": progress}
+            parts.append(_asked(one, settings, cache, limits))
+    result = parts[0] if len(parts) == 1 else together(parts)
+    if not dry_run:
+        _warn_missing(result)
     return result
 
 
-def _batches(pairs: Sequence[Pair], size: int) -> Iterator[list[Pair]]:
-    """Cut the pairs that need a judge into batches; a batch holds one repeat only."""
-    for repeat in sorted({pair.repeat for pair in pairs}):
-        asked = [p for p in pairs if p.repeat == repeat and not _settled(p)]
-        for start in range(0, len(asked), size):
-            yield asked[start : start + size]
+def _judges(given, max_cost) -> list[Judge]:
+    """Return the judges that `given` names, one or several; each has its own name."""
+    judges = [make_judge(one) for one in (given if isinstance(given, (list, tuple)) else [given])]
+    names = [one.name for one in judges]
+    if not judges:
+        raise ValueError(f"judge: found {given!r}, expected one judge at least")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"judge: found {twice[0]!r} twice, expected different names; give one of them name=")
+    for one in judges if max_cost is not None else ():
+        if not one.is_free and getattr(getattr(one, "server", None), "price", None) is None:
+            raise ValueError(f"max_cost: the judge {one.name!r} has no price to hold against it; give it one")
+    return judges
 
 
-def _settled(pair):
-    """Return the outcome and reason of a pair that no judge has to see, else None."""
-    if pair.output is None:
-        return math.nan, "no output of the model"
-    if pair.reference is None:
-        return math.nan, "no output of the reference"
-    return (0.5, "equal outputs") if pair.output == pair.reference else None
+def _in_order(order, judges, ask_about, max_cost) -> tuple[list[Questions], list[dict]]:
+    """Return every judge's questions, and what is written down of their order.
+
+    "auto": language models see each pair in both orders unless that could cost more than is allowed.
+    """
+    if order != "auto":
+        return ask_about(order), [{"order": order}] * len(judges)
+    alone, both = ask_about("random"), ask_about("both")
+    models = [one.judge.is_remote for one in both]
+    most = math.fsum(one.most for one in both if one.judge.is_remote)
+    fits = max_cost is None or most <= max_cost
+    over = {} if fits else {"both_orders_could_cost": most}
+    return (
+        [b if model and fits else a for a, b, model in zip(alone, both, models, strict=True)],
+        [
+            {"order": "both"} if model and fits else {"order": "random"} | (over if model else {})
+            for model in models
+        ],
+    )
 
 
-class _Probe:
-    """Sends a judge's requests, and stops paying where none of the first answers can be read."""
-
-    def __init__(self, judge: Judge, sizes: dict[int, int]):
-        self.judge, self.sizes = judge, sizes
-        self.lock, self.seen, self.why = threading.Lock(), 0, ""
-
-    def __call__(self, request: dict) -> dict:
-        if self.why:
-            raise ServerError(self.why)
-        answer = self.judge.answer(request)
-        if self.seen < PROBE:
-            self._look(self.judge.read(answer, self.sizes[id(request)]))
-        return answer
-
-    def told(self, answered: Answered) -> Answered:
-        """Return an outcome, with the reason alone where asking was stopped."""
-        stopped = self.why and self.why in answered.error
-        return Answered(None, self.why) if stopped else answered
-
-    def _look(self, readings):
-        with self.lock:
-            self.seen = PROBE if not all(math.isnan(outcome) for outcome, _ in readings) else self.seen + 1
-            if self.seen == PROBE and all(math.isnan(outcome) for outcome, _ in readings):
-                said = readings[0][1]
-                self.why = (
-                    f"not asked: the first {PROBE} answers could not be read ({said}); take another design"
-                )
+def _asked(questions, settings, cache, limits) -> Judgements:
+    before, start = limits["budget"].spent, time.monotonic()
+    answers = questions.ask(cache=cache, **limits)
+    return Judgements(
+        records=tuple(questions.records(answers)),
+        settings=settings,
+        cost=limits["budget"].spent - before,
+        seconds=time.monotonic() - start,
+        n_asked=sum(not a.cached and a.answer is not None for a in answers),
+        n_cached=sum(a.cached for a in answers),
+    )
 
 
-def _ask(judge, requests, send, cache, concurrency, budget, progress) -> list[Answered]:
-    store = AnswerStore(cache or default_path()) if judge.is_kept and cache is not False else None
-    label = f"judged by {judge.name}"
-    common: dict[str, Any] = {"store": store, "budget": budget, "cost": judge.cost, "progress": progress}
-    with store or nullcontext(), closing(judge):
-        if judge.chunk_size:
-            return ask_in_batches(requests, judge.answers, batch_size=judge.chunk_size, label=label, **common)
-        return ask_all(
-            requests,
-            send if judge.is_remote else judge.answer,
-            concurrency=concurrency or (8 if judge.is_remote else 1),
-            bound=judge.bound,
-            label=label,
-            **common,
-        )
-
-
-def _records(judge: Judge, ours: Outputs, theirs: Outputs, pairs, batches, answers) -> Iterator[dict]:
-    verdicts = {}
-    for batch, answered in zip(batches, answers, strict=True):
-        n = len(batch)
-        if answered.answer is None:
-            readings = [(math.nan, answered.error)] * n
-        else:
-            readings = judge.read(answered.answer, n)
-        for pair, reading in zip(batch, readings, strict=True):
-            verdicts[pair] = reading, answered.answer, n
-    for pair in pairs:
-        settled = _settled(pair)
-        if settled:
-            outcome, reason = settled
-            yield make_record(pair, ours.model, theirs.model, judge, outcome, reason, None, 1)
-        else:
-            (first, reason), answer, n = verdicts[pair]
-            outcome = first if pair.position == 1 else 1.0 - first
-            yield make_record(pair, ours.model, theirs.model, judge, outcome, reason, answer, n)
+def _not_asked(questions, settings, cache) -> Judgements:
+    answers = [Answered(None, "not asked: dry run")] * len(questions.requests)
+    expected = estimate(questions.judge, questions.requests, cache)
+    return Judgements(tuple(questions.records(answers)), settings, 0.0, 0.0, 0, 0, estimate=expected)
 
 
 def _warn_missing(result):

@@ -24,7 +24,7 @@ def ask(server, data, cache, *, design="one_token", **options):
     asked = ChatJudge(
         "tiny", design=design, base_url=server.url, **{"max_retries": 4, "timeout": 5, **chosen}
     )
-    return judge(*data, judge=asked, cache=cache, **options)
+    return judge(*data, judge=asked, cache=cache, **{"order": "random", **options})
 
 
 def outcomes(result):
@@ -182,7 +182,7 @@ SCRIPT = """
     from alpaca_analysis.judging import ChatJudge, judge
     url, data, cache = sys.argv[1:]
     asked = ChatJudge("tiny", design="one_token", base_url=url, timeout=5)
-    judge(*json.load(open(data)), judge=asked, cache=cache, concurrency=4)
+    judge(*json.load(open(data)), judge=asked, cache=cache, concurrency=4, order="random")
     print("done")
 """
 
@@ -296,30 +296,16 @@ def test_a_key_goes_only_where_it_is_told_to(server, outputs, cache, monkeypatch
 
 @pytest.mark.slow
 def test_what_matters_is_in_the_key(server, outputs, cache):
-    data = outputs(1)
+    def asked(data=None, *, model="tiny", n_repeats=1, **options):
+        data = data or outputs(1)
+        made = ChatJudge(model, **{"design": "one_token", "base_url": server.url, **options})
+        return judge(*data, judge=made, cache=cache, order="random", n_repeats=n_repeats).n_asked
+
     options = [{}, {"temperature": 0.5}, {"seed": 1}, {"design": "ranking"}, {"extra": {"top_p": 0.5}}]
-    for option in options:
-        asked = ChatJudge("tiny", **{"design": "one_token", "base_url": server.url, **option})
-        assert judge(*data, judge=asked, cache=cache).n_asked == 1
-    assert (
-        judge(*data, judge=ChatJudge("other", design="one_token", base_url=server.url), cache=cache).n_asked
-        == 1
-    )
-    assert (
-        judge(*data, judge=ChatJudge("tiny", design="one_token", base_url=server.url), cache=cache).n_cached
-        == 1
-    )
-    assert (
-        judge(
-            *data, judge=ChatJudge("tiny", design="one_token", base_url=server.url), cache=cache, n_repeats=2
-        ).n_asked
-        == 1
-    )
-    changed = [{**data[0][0], "output": "yes yes yes"}], data[1]
-    assert (
-        judge(*changed, judge=ChatJudge("tiny", design="one_token", base_url=server.url), cache=cache).n_asked
-        == 1
-    )
+    assert [asked(**option) for option in options] == [1] * 5
+    assert [asked(model="other"), asked(), asked(n_repeats=2)] == [1, 0, 1]
+    mine, theirs = outputs(1)
+    assert asked(([{**mine[0], "output": "yes yes yes"}], theirs)) == 1
 
 
 def test_repeats_are_kept_apart(server, outputs, cache):
@@ -348,12 +334,12 @@ def test_from_outputs_to_an_audited_win_rate(server, outputs, tmp_path, monkeypa
         aa.prefer_longer(table, min_difference=0),
     )
     assert rates.loc[0, "win_rate"] == pytest.approx(0.5)
-    assert rates.loc[0, "n_total"] == 60
-    shown_first = [r["position"] == 1 for r in judged.records]
-    expected = sum(0.9 if (i % 2 == 1) == f else 0.1 for i, f in enumerate(shown_first)) / 60
-    assert first.loc[0, "probability"] == pytest.approx(expected)
+    assert rates.loc[0, "n_total"] == 120
+    assert first.loc[0, "probability"] == pytest.approx(0.5)
     assert longer.loc[0, "probability"] == 1.0
-    assert judged.cost == pytest.approx(60 * (100 * 0.15 + 10 * 0.60) / 1e6)
+    assert aa.order_consistency(table).loc[0, "consistent"] == 1.0
+    assert "the same output preferred in both orders in 100 % of the pairs" in judged.summary()
+    assert judged.cost == pytest.approx(120 * (100 * 0.15 + 10 * 0.60) / 1e6)
     assert aa.fit_length_control(table, difficulty=None).to_frame().loc[0, "win_rate"] == pytest.approx(0.5)
 
 

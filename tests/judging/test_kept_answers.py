@@ -21,14 +21,18 @@ def chat(server, **options):
     return ChatJudge("tiny", design="one_token", base_url=server.url, **options)
 
 
+def ask(data, asked, cache, **options):
+    return judge(*data, judge=asked, cache=cache, order="random", **options)
+
+
 def test_an_answer_is_known_by_what_was_asked_not_by_the_address(server, outputs, cache):
-    judge(*outputs(3), judge=chat(server), cache=cache)
+    ask(outputs(3), chat(server), cache)
     elsewhere = ChatJudge("tiny", design="one_token", base_url=server.url.replace("127.0.0.1", "localhost"))
-    assert judge(*outputs(3), judge=elsewhere, cache=cache).n_cached == len(server.bodies) == 3
+    assert ask(outputs(3), elsewhere, cache).n_cached == len(server.bodies) == 3
 
 
 def test_answers_that_were_kept_with_an_address_are_found(server, outputs, cache):
-    judged = judge(*outputs(3), judge=chat(server), cache=cache)
+    judged = ask(outputs(3), chat(server), cache)
     with sqlite3.connect(cache) as sql:  # as 0.2.0 wrote them
         for key, request in sql.execute("SELECT key, request FROM answers").fetchall():
             old = {"address": server.url, **json.loads(request)}
@@ -37,7 +41,7 @@ def test_answers_that_were_kept_with_an_address_are_found(server, outputs, cache
             sql.execute("UPDATE answers SET key = ?, request = ? WHERE key = ?", row)
         sql.execute("PRAGMA user_version = 0")
     sql.close()
-    again = judge(*outputs(3), judge=chat(server), cache=cache)
+    again = ask(outputs(3), chat(server), cache)
     assert (again.n_asked, again.n_cached) == (0, 3)
     assert again.records == judged.records
 
@@ -45,8 +49,8 @@ def test_answers_that_were_kept_with_an_address_are_found(server, outputs, cache
 @pytest.mark.parametrize("place", [0, 2, 5])
 def test_one_pair_more_asks_for_that_pair_alone(server, outputs, cache, place):
     mine, theirs = outputs(6)
-    judge(mine[:place] + mine[place + 1 :], theirs, judge=chat(server), cache=cache, on_missing="ignore")
-    asked = judge(mine, theirs, judge=chat(server), cache=cache)
+    ask((mine[:place] + mine[place + 1 :], theirs), chat(server), cache, on_missing="ignore")
+    asked = ask((mine, theirs), chat(server), cache)
     assert (asked.n_asked, asked.n_cached, len(server.bodies)) == (1, 5, 6)
     assert json.dumps(mine[place]["output"]) in server.bodies[-1]["messages"][-1]["content"]
 

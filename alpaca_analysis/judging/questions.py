@@ -1,0 +1,145 @@
+"""What one judge is asked about pairs of outputs: requests, their answers, and the records that they make."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from alpaca_analysis.asking.ask import Answered, Budget, ask_all, ask_in_batches
+from alpaca_analysis.asking.server import ServerError
+from alpaca_analysis.asking.store import AnswerStore, default_path
+from alpaca_analysis.judging.judges import Judge
+from alpaca_analysis.judging.pairs import Outputs, Pair
+from alpaca_analysis.judging.records import make_record
+
+PROBE = 20  # requests of which one answer at least has to be readable before the others are paid for
+
+
+@dataclass
+class Questions:
+    """One judge's requests about pairs.
+
+    Parameters
+    ----------
+    judge : Judge
+        Who is asked.
+    ours, theirs : Outputs
+        The model's and the reference's.
+    pairs : list of Pair
+        Each in its order of presentation.
+    """
+
+    judge: Judge
+    ours: Outputs
+    theirs: Outputs
+    pairs: list[Pair]
+    batches: list[list[Pair]] = field(init=False)
+    requests: list[dict] = field(init=False)
+
+    def __post_init__(self):
+        self.batches = list(_batches(self.pairs, self.judge.batch_size))
+        self.requests = [self.judge.request([pair.shown for pair in b], b[0].repeat) for b in self.batches]
+
+    @property
+    def most(self) -> float:
+        """Return the most dollars that all requests can cost, kept answers not taken off."""
+        return math.fsum(map(self.judge.bound, self.requests))
+
+    def ask(self, *, cache, concurrency: int | None, budget: Budget, progress: bool | None) -> list[Answered]:
+        """Return an answer, or the reason why there is none, for each request."""
+        judge = self.judge
+        store = AnswerStore(cache or default_path()) if judge.is_kept and cache is not False else None
+        common: dict[str, Any] = {
+            "store": store,
+            "budget": budget,
+            "cost": judge.cost,
+            "progress": progress,
+            "label": f"judged by {judge.name}",
+        }
+        with store or nullcontext(), closing(judge):
+            if judge.chunk_size:
+                return ask_in_batches(self.requests, judge.answers, batch_size=judge.chunk_size, **common)
+            send = _Probe(judge, self) if judge.is_remote else None
+            answers = ask_all(
+                self.requests,
+                send or judge.answer,
+                concurrency=concurrency or (8 if judge.is_remote else 1),
+                bound=judge.bound,
+                **common,
+            )
+            return [send.told(answered) for answered in answers] if send else answers
+
+    def records(self, answers: Sequence[Answered]) -> Iterator[dict]:
+        """Yield one record per pair."""
+        verdicts = {}
+        for batch, answered in zip(self.batches, answers, strict=True):
+            n = len(batch)
+            if answered.answer is None:
+                readings = [(math.nan, answered.error)] * n
+            else:
+                readings = self.judge.read(answered.answer, n)
+            for pair, reading in zip(batch, readings, strict=True):
+                verdicts[pair] = reading, answered.answer, n
+        for pair in self.pairs:
+            settled = _settled(pair)
+            if settled:
+                outcome, reason = settled
+                yield self._record(pair, outcome, reason, None, 1)
+            else:
+                (first, reason), answer, n = verdicts[pair]
+                yield self._record(pair, first if pair.position == 1 else 1.0 - first, reason, answer, n)
+
+    def _record(self, pair, outcome, reason, answer, n):
+        return make_record(pair, self.ours.model, self.theirs.model, self.judge, outcome, reason, answer, n)
+
+
+def _batches(pairs: Sequence[Pair], size: int) -> Iterator[list[Pair]]:
+    """Cut the pairs that need a judge into batches; a batch holds one repeat only."""
+    for repeat in sorted({pair.repeat for pair in pairs}):
+        asked = [p for p in pairs if p.repeat == repeat and not _settled(p)]
+        for start in range(0, len(asked), size):
+            yield asked[start : start + size]
+
+
+def _settled(pair):
+    """Return the outcome and reason of a pair that no judge has to see, else None."""
+    if pair.output is None:
+        return math.nan, "no output of the model"
+    if pair.reference is None:
+        return math.nan, "no output of the reference"
+    return (0.5, "equal outputs") if pair.output == pair.reference else None
+
+
+class _Probe:
+    """Sends a judge's requests, and stops paying where none of the first answers can be read."""
+
+    def __init__(self, judge: Judge, questions: Questions):
+        self.judge = judge
+        self.sizes = {id(r): len(b) for r, b in zip(questions.requests, questions.batches, strict=True)}
+        self.lock, self.seen, self.why = threading.Lock(), 0, ""
+
+    def __call__(self, request: dict) -> dict:
+        if self.why:
+            raise ServerError(self.why)
+        answer = self.judge.answer(request)
+        if self.seen < PROBE:
+            self._look(self.judge.read(answer, self.sizes[id(request)]))
+        return answer
+
+    def told(self, answered: Answered) -> Answered:
+        """Return an outcome, with the reason alone where asking was stopped."""
+        stopped = self.why and self.why in answered.error
+        return Answered(None, self.why) if stopped else answered
+
+    def _look(self, readings):
+        with self.lock:
+            self.seen = PROBE if not all(math.isnan(outcome) for outcome, _ in readings) else self.seen + 1
+            if self.seen == PROBE and all(math.isnan(outcome) for outcome, _ in readings):
+                said = readings[0][1]
+                self.why = (
+                    f"not asked: the first {PROBE} answers could not be read ({said}); take another design"
+                )
