@@ -8,7 +8,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install reproduce notebooks docs test test-browser lint test-engines test-generate benchmark growth lock clean simulate fuzz mutate \
-	test-oldest test-newest test-slow test-kernels test-kernels-all test-streams test-wheel dist simulate-whole
+	test-latex test-oldest test-newest test-slow test-kernels test-kernels-all test-streams test-wheel dist simulate-whole
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,12 @@ test-browser: .venv/installed ## open notebooks and the report in a real browser
 		then apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core; \
 		else echo "Chromium is missing; on Debian or Ubuntu: sudo apt install chromium"; exit 1; fi
 	$(PY) -m pytest -m browser tests/browser
+
+test-latex: .venv/installed ## compile tables with pdflatex in a two-column paper (installs TeX if root)
+	@kpsewhich siunitx.sty >/dev/null 2>&1 || { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
+		apt-get install -y -qq --no-install-recommends texlive-latex-recommended texlive-science lmodern >/dev/null; } || \
+		{ echo "pdflatex with siunitx is needed; on Debian or Ubuntu: apt install texlive-science lmodern"; exit 1; }
+	$(PY) -m pytest -m latex tests/present
 
 lint: .venv/installed ## check style and types
 	$(PY) -m ruff format --check .

@@ -136,6 +136,7 @@ from .present.tables import show as show
 from .present.data_sets import to_dataset as to_dataset
 from .explorers.comparator import to_comparator as to_comparator
 from .present.tables import to_csv as to_csv
+from .present.tables import to_html as to_html
 from .present.tables import to_latex as to_latex
 from .present.tables import to_leaderboard as to_leaderboard
 from .present.tables import to_markdown as to_markdown

@@ -38,7 +38,7 @@ collect_ignore = ["fuzz", "mutation"]  # programs of their own, which need Ather
 
 
 # Run only where `-m` names them: they take long, or need more than a default installation has.
-ON_REQUEST = ("slow", "simulation", "benchmark", "browser", "generate", "engines")
+ON_REQUEST = ("slow", "simulation", "benchmark", "browser", "generate", "engines", "latex")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -100,7 +100,7 @@ def check_correlation(
         unit="model",
         confidence_level=confidence_level,
         notes=[crowding(a, b, method)],
-        settings={"power": power, **drawn},
+        settings={"power": power, "decimals_of": {"statistic": "printed"}, **drawn},
     )
 
 

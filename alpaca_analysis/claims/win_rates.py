@@ -230,7 +230,7 @@ def check_claims(
         confidence_level=confidence_level,
         fractions=["recomputed", "chance"],
         notes=rows["note"],
-        settings={"n_range": tuple(n_range)},
+        settings={"n_range": tuple(n_range), "decimals_of": {"recomputed": "printed"}},
         **said,
     )
 

@@ -19,6 +19,8 @@ Scoring = Literal["zero_one", "absolute"]
 Order = Literal["auto", "both", "random", "model_first", "reference_first"]
 OnMissing = Literal["report", "ignore", "raise"]
 Coefficient = Literal["pearson", "spearman", "kendall"]
+Emphasis = Literal["bold"]
+Place = Literal["column", "page", "long"]
 
 
 def one_of(name: str, value: Any, allowed: Any) -> None:

@@ -2,15 +2,18 @@
 
 Under its columns a result carries, in ``.attrs``:
 
-================== ==============================================================================
-``method``         the procedure, in words
-``interval``       kind of interval ("bca", "percentile", "t", "wilson", "fisher", ...) or None
-``estimate``       the column that ``standard_error``, ``ci_low`` and ``ci_high`` belong to
-``fractions``      columns that are fractions, shown as percent
-``differences``    columns that are differences of fractions, shown as points
-``unit``           what is resampled, or what counts as one independent observation
+==================== ============================================================================
+``method``           the procedure, in words
+``interval``         kind of interval ("bca", "percentile", "t", "wilson", "fisher", ...) or None
+``estimate``         the column that ``standard_error``, ``ci_low`` and ``ci_high`` belong to
+``fractions``        columns that are fractions, shown as percent
+``differences``      columns that are differences of fractions, shown as points
+``higher_is_better`` columns whose highest value is the best
+``decimals_of``      claims only: for a recomputed column the one whose printed decimals it is shown with
+``pvalue``           the column with the p-value to go by: adjusted, where there is one
+``unit``             what is resampled, or what counts as one independent observation
 ``confidence_level``, ``n_resamples``, ``rng``   None where there is none
-================== ==============================================================================
+==================== ============================================================================
 
 Its last two columns are ``reason``, codes for programs, and ``note``, sentences for people.
 """
@@ -45,6 +48,7 @@ class Reason:
 
 
 Note = str | Reason
+PVALUES = ("pvalue_adjusted", "pvalue_max_t", "pvalue_holm", "pvalue")
 
 
 def finish(
@@ -59,6 +63,7 @@ def finish(
     rng: Any = None,
     fractions: Iterable[str] = (),
     differences: Iterable[str] = (),
+    higher_is_better: Iterable[str] = (),
     notes: Iterable[Note | Sequence[Note]] | None = None,
     undefined: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
@@ -81,6 +86,8 @@ def finish(
         Of the interval; without resamples there is no seed.
     fractions, differences : iterable of str
         Columns that are fractions, and differences of fractions.
+    higher_is_better : iterable of str
+        Columns whose highest value is the best.
     notes : iterable of str, Reason or sequences of them, optional
         One entry per row; by default what the frame's own ``reason`` and ``note`` say, or nothing.
     undefined : sequence of str
@@ -119,6 +126,8 @@ def finish(
         "rng": None if n_resamples is None else seed_of(rng),
         "fractions": [c for c in fractions if c in frame],
         "differences": [c for c in differences if c in frame],
+        "higher_is_better": [c for c in higher_is_better if c in frame],
+        "pvalue": next((c for c in PVALUES if c in frame), None),
         **(settings or {}),
     }
     if undefined:

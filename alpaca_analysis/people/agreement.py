@@ -140,6 +140,7 @@ def human_agreement(
             against="the remaining people" if remaining else "the majority of all people",
         ),
         fractions=["agreement", "bias", "variance"],
+        higher_is_better=["agreement"],
         undefined=["annotator"],
     )
 

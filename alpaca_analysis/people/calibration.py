@@ -127,6 +127,7 @@ def calibrated_win_rate(
         interval="t",
         confidence_level=confidence_level,
         fractions=["win_rate", "judge_win_rate", "human_win_rate", "human_standard_error"],
+        higher_is_better=["win_rate"],
         undefined=by,
         **said,
     )

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import html
 import math
-import re
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+
+from alpaca_analysis.foundations import options
 
 ABSENT = "–"
 
@@ -85,12 +87,18 @@ class Table:
     numeric : tuple of bool
         Which columns hold numbers and are set to the right.
     caption : str
-        How the result was computed; may be empty.
+        How the result was computed, and what marks mean; stands under the table, and may be empty.
+    marks : mapping
+        (row, column), counted from 0: what stands behind a cell, such as stars.
+    bold : frozenset
+        (row, column) of the cells to be set in bold.
     """
 
     cells: pd.DataFrame
     numeric: tuple[bool, ...]
     caption: str = ""
+    marks: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    bold: frozenset[tuple[int, int]] = frozenset()
 
     def __str__(self) -> str:
         return self.to_string()
@@ -104,9 +112,19 @@ class Table:
         """Return the header and the rows."""
         return [tuple(self.cells.columns), *self.cells.itertuples(index=False, name=None)]
 
+    def _numbered(self) -> range:
+        return range(self.cells.shape[1])
+
     def to_string(self) -> str:
         """Return plain text in aligned columns."""
-        rows = self._lines()
+        tails = [
+            max((len(t) for (_, j), t in self.marks.items() if j == i), default=0) for i in self._numbered()
+        ]
+        body = [
+            tuple(c + self.marks.get((i, j), "").ljust(tails[j]) for j, c in enumerate(row))
+            for i, row in enumerate(self._lines()[1:])
+        ]
+        rows = [tuple(c + " " * n for c, n in zip(self.cells.columns, tails, strict=True)), *body]
         widths = [max(map(_columns_taken, column)) for column in zip(*rows, strict=True)]
         lines = [
             "  ".join(
@@ -121,21 +139,35 @@ class Table:
         """Return an HTML table; the same result gives the same bytes, and no text in it can run."""
         sides = ["right" if right else "left" for right in self.numeric]
 
-        def line(tag, row):
+        def line(tag, row, i=None):
             scope = ' scope="col"' if tag == "th" else ""
             cells = (
-                f'<{tag}{scope} style="text-align: {side}">{html.escape(c)}</{tag}>'
-                for c, side in zip(row, sides, strict=True)
+                f'<{tag}{scope} style="text-align: {sides[j]}">{self._html(c, i, j)}</{tag}>'
+                for j, c in enumerate(row)
             )
             return f"<tr>{''.join(cells)}</tr>"
 
-        caption = f"<caption>{html.escape(self.caption)}</caption>\n" if self.caption else ""
+        under = 'style="caption-side: bottom; text-align: left"'
+        caption = f"<caption {under}>{html.escape(self.caption)}</caption>\n" if self.caption else ""
         first, *rest = self._lines()
-        head, body = line("th", first), "\n".join(line("td", row) for row in rest)
+        head, body = line("th", first), "\n".join(line("td", row, i) for i, row in enumerate(rest))
         style = ' style="font-variant-numeric: tabular-nums"'
         return f"<table{style}>\n{caption}<thead>\n{head}\n</thead>\n<tbody>\n{body}\n</tbody>\n</table>"
 
-    def to_latex(self, *, caption: str | None = None, label: str | None = None) -> str:
+    def _html(self, text, i, j) -> str:
+        text = html.escape(text)
+        text = f"<strong>{text}</strong>" if (i, j) in self.bold else text
+        mark = self.marks.get((i, j), "")
+        return f"{text}<sup>{html.escape(mark.strip())}</sup>" if mark else text
+
+    def to_latex(
+        self,
+        *,
+        caption: str | None = None,
+        label: str | None = None,
+        siunitx: bool = False,
+        place: options.Place = "column",
+    ) -> str:
         """Return a LaTeX table in booktabs' style.
 
         Parameters
@@ -143,56 +175,35 @@ class Table:
         caption, label : str, optional
             With either, the table becomes a float. The caption is plain text, and is escaped; the
             label may hold letters, digits and ``:._-``.
+        siunitx : bool
+            Set numbers in columns of type S.
+        place : {"column", "page", "long"}
+            One column, both columns of a page (``table*``), or as many pages as are needed (``longtable``).
         """
-        head, *body = [" & ".join(map(_latex, row)) + r" \\" for row in self._lines()]
-        columns = "".join("r" if right else "l" for right in self.numeric)
-        begin = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule"]
-        tabular = "\n".join([*begin, *body, r"\bottomrule", r"\end{tabular}"])
-        if caption is None and label is None:
-            return tabular + "\n"
+        options.one_of("place", place, options.Place)
         if label is not None and not all(c.isalnum() or c in ":._-" for c in label):
             raise ValueError(f"label: found {label!r}, expected letters, digits and ':._-'")
-        about = [rf"\caption{{{_latex(caption)}}}"] if caption is not None else []
-        about += [rf"\label{{{label}}}"] if label is not None else []
-        return "\n".join([r"\begin{table}", r"\centering", *about, tabular, r"\end{table}"]) + "\n"
+        from alpaca_analysis.present import latex  # which needs this module
+
+        return latex.write(self, caption, label, siunitx, place)
 
     def to_markdown(self) -> str:
-        """Return a Markdown table (pipes, as GitHub reads them)."""
+        """Return a Markdown table (pipes, as GitHub reads them), and under it how it was computed."""
         rule = ["---:" if right else ":---" for right in self.numeric]
-        first, *rest = [map(_markdown, row) for row in self._lines()]
-        return "\n".join(f"| {' | '.join(row)} |" for row in (first, rule, *rest)) + "\n"
+        first, *rest = self._lines()
+        body = [[self._markdown(c, i, j) for j, c in enumerate(row)] for i, row in enumerate(rest)]
+        lines = [f"| {' | '.join(row)} |" for row in (map(_markdown, first), rule, *body)]
+        return "\n".join([*lines, *(["", _markdown(self.caption)] if self.caption else [])]) + "\n"
+
+    def _markdown(self, text, i, j) -> str:
+        text = f"**{_markdown(text)}**" if (i, j) in self.bold else _markdown(text)
+        return text + _markdown(self.marks.get((i, j), ""))
 
 
 def _columns_taken(text):
     """Return how many columns of a terminal the text takes."""
     wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
     return len(text) + wide - sum(bool(unicodedata.combining(c)) for c in text)
-
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "`": r"\textasciigrave{}",
-    "'": r"\textquotesingle{}",
-    "±": r"$\pm$",
-    "−": "$-$",
-    "–": "--",
-    "…": r"\dots{}",
-    "\0": "{}",
-    "[": "{[}",  # after a row's end it would open an option
-    "*": "{*}",
-    **{c: "\\" + c for c in "&%$#_{}"},
-}
-
-
-def _latex(text):
-    text = re.sub("(?<=-)-", "\0-", printable(text))  # two in a row would be set as one dash
-    return "".join(_LATEX.get(c, c) for c in text)
 
 
 def _markdown(text):

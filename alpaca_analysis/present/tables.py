@@ -14,6 +14,7 @@ import pandas as pd
 
 from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.files import write_text
+from alpaca_analysis.present import marks
 from alpaca_analysis.present.rendering import ABSENT, Table, decimals, format_number, printable
 from alpaca_analysis.table.checks import columns_once, to_numeric
 
@@ -46,6 +47,12 @@ def show(
     estimate: str | None = None,
     fractions: Sequence[str] | None = None,
     differences: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    digits: int | Mapping[str, int] | None = None,
+    stars: bool | Sequence[float] = False,
+    best: options.Emphasis | None = None,
+    baseline: str | None = None,
+    note: bool = True,
 ) -> Table:
     """Return a result as a person reads it.
 
@@ -53,9 +60,10 @@ def show(
     fractions (``.attrs``, kept by selections of rows and columns). Fractions become percent and their
     differences points; the estimate stands with its standard error, both to two significant digits of the
     error, and the interval to as many decimals. Where there is no standard error, a quarter of the
-    interval's width stands in for it when digits are chosen. Notes get a column where rows differ in them,
-    and stand under the table where not. A frame that says nothing is shown as it is, and so are columns of
-    text.
+    interval's width stands in for it when digits are chosen. A number recomputed from a printed one has the
+    decimals of the printed one, so that a difference can be seen. Notes get a column where rows differ in
+    them, and stand under the table where not. A frame that says nothing is shown as it is, and so are
+    columns of text.
 
     Parameters
     ----------
@@ -65,12 +73,38 @@ def show(
         Column that ``standard_error``, ``ci_low`` and ``ci_high`` belong to, where the frame does not say.
     fractions, differences : sequence of str, optional
         Columns that are fractions, and differences of fractions, where the frame does not say.
+    columns : sequence of str, optional
+        Columns to show, in this order; the rest still serves for digits and marks. Where ``note`` is not
+        among them, notes of single rows become footnotes.
+    digits : int or mapping of str to int, optional
+        Decimals of the estimate, its error and interval, and of other columns of floats, as shown (in
+        percent, in points); p-values have three. With a mapping, of the columns it names.
+    stars : bool or sequence of float
+        Stars behind the estimate, one for each of these bounds that the p-value of the row is below; True
+        for 0.05, 0.01 and 0.001. The bounds, and which p-value it is, stand under the table.
+    best : {"bold"}, optional
+        Mark the highest value of each column of which the result says that higher is better.
+    baseline : str, optional
+        Name of one row: it is marked, and a column has the other rows' differences to it. They are
+        differences of the estimates; `compare` has their intervals.
+    note : bool
+        Whether what is said of the method, and of marks, stands under the table.
 
     Returns
     -------
     Table
         Plain text when printed, HTML in Jupyter; ``to_latex()``, ``to_markdown()``, and ``cells``,
         the text as a DataFrame.
+
+    Raises
+    ------
+    ValueError
+        Stars of a result that names no p-value, a best one of a result that says of no column that higher is
+        better, or a baseline that is not the name of one row.
+
+    See Also
+    --------
+    to_latex, to_markdown, to_html : The same as files take it, with equal decimals in a column.
 
     Examples
     --------
@@ -81,25 +115,76 @@ def show(
     gpt4   95.28 ± 0.72     93.66 to 96.50   761     12      32     805        0
     Method: mean outcome; interval: t; unit: judgement (no instruction ids)
     """
+    layout = _Layout(columns, digits, stars, best, baseline, note)
     frame = _frame(frame)
+    return _table(frame, _Said.of(frame, estimate, fractions, differences), layout)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How a result is to be shown."""
+
+    columns: Sequence[str] | None = None
+    digits: int | Mapping[str, int] | None = None
+    stars: bool | Sequence[float] = False
+    best: options.Emphasis | None = None
+    baseline: str | None = None
+    note: bool = True
+    equal: bool = False
+
+    def __post_init__(self):
+        listed = not isinstance(self.columns, Mapping) and options.texts("columns", self.columns or ())
+        if self.columns is not None and not listed:
+            raise ValueError(f"columns: found {self.columns!r}, expected names of columns")
+        given = self.digits.values() if isinstance(self.digits, Mapping) else (self.digits,)
+        for digits in given:
+            if digits is not None:
+                options.whole("digits", digits, 0)
+        if not isinstance(self.stars, bool):
+            for bound in marks.bounds(self.stars):
+                options.level("stars", bound)
+        if self.best is not None:
+            options.one_of("best", self.best, options.Emphasis)
+        if self.baseline is not None and not isinstance(self.baseline, str):
+            raise ValueError(f"baseline: found {self.baseline!r}, expected the name of one row")
+
+    def decimals(self, name):
+        return self.digits.get(name) if isinstance(self.digits, Mapping) else self.digits
+
+
+def _table(frame, said, layout):
     columns_once(frame, source="show")
-    said = _Said.of(frame, estimate, fractions, differences)
-    places = _places(frame, said)
+    places = _places(frame, said, layout)
     shared = _shared_note(frame)
-    columns: dict[str, list[str]] = {}
-    numeric: list[bool] = []
-    for name in frame.columns:
+    wanted = list(frame.columns) if layout.columns is None else list(layout.columns)
+    if absent := [c for c in wanted if c not in frame]:
+        raise ValueError(
+            f"columns: found {absent[0]!r}, expected some of {', '.join(map(str, frame.columns))}"
+        )
+    marked = marks.of(frame, said, layout, wanted)
+    cells: dict[str, list[str]] = {}
+    shown: list[tuple[str, bool]] = []
+    for name in wanted:
         if name == "reason" or (name == "note" and (shared is not None or not len(frame))):
             continue
         if said.estimate is not None and name in ("ci_high", "standard_error"):
             continue
         if said.estimate is not None and name == "ci_low" and frame[name].isna().all():
             continue
-        header, values, right = _column(frame, name, said, places)
-        columns[header if header not in columns else str(name)] = values
-        numeric.append(right)
-    cells = pd.DataFrame(columns, index=range(len(frame)), dtype=object)
-    return Table(cells, tuple(numeric), _caption(frame.attrs, shared))
+        header, values, right = _column(frame, name, said, places, layout)
+        cells[header if header not in cells else str(name)] = values
+        shown.append((name, right))
+    if layout.baseline is not None:
+        header, values = marks.differences(frame, said, layout.baseline, places)
+        cells[header] = values
+        shown.append((header, True))
+    under = [*filter(None, [_caption(frame.attrs, shared), *marked.under])] if layout.note else []
+    return Table(
+        pd.DataFrame(cells, index=range(len(frame)), dtype=object),
+        tuple(right for _, right in shown),
+        ". ".join(under),
+        **marked.placed([name for name, _ in shown]),
+    )
 
 
 @dataclass(frozen=True)
@@ -128,20 +213,61 @@ class _Said:
         return " (points)" if name in self.differences else " (%)" if name in self.fractions else ""
 
 
-def to_latex(frame, *, caption: str | None = None, label: str | None = None) -> str:
-    r"""Return a result as a LaTeX table (needs ``\usepackage{booktabs}``), as `show` reads it.
+def to_latex(
+    frame,
+    *,
+    columns: Sequence[str] | None = None,
+    digits: int | Mapping[str, int] | None = None,
+    stars: bool | Sequence[float] = False,
+    best: options.Emphasis | None = None,
+    baseline: str | None = None,
+    note: bool = True,
+    siunitx: bool = False,
+    place: options.Place = "column",
+    caption: str | None = None,
+    label: str | None = None,
+) -> str:
+    r"""Return a result as a LaTeX table, as `show` reads it, with equal decimals in a column.
+
+    It needs ``\usepackage{booktabs}``; where cells hold sentences ``tabularx``, with `siunitx` that package,
+    with ``place="long"`` ``longtable``.
 
     Parameters
     ----------
     frame : DataFrame or object with ``to_frame()``
         A result.
+    columns : sequence of str, optional
+        Columns to show, in this order; the rest still serves for digits and marks, and notes of single rows
+        become footnotes.
+    digits : int or mapping of str to int, optional
+        Decimals of the estimate, its error and interval, and of other columns of floats; by default two
+        significant digits of the typical error, and as many for every row.
+    stars : bool or sequence of float
+        Stars by the p-value of the row, as in `show`.
+    best : {"bold"}, optional
+        Mark the best of each column, as in `show`.
+    baseline : str, optional
+        Mark one row and show the others' differences to it, as in `show`.
+    note : bool
+        Whether what is said of the method, and of marks, stands under the table.
+    siunitx : bool
+        Set numbers in columns of type S, aligned at the decimal point.
+    place : {"column", "page", "long"}
+        Where the table stands: in one column, across both columns of a page (``table*``), or over as many
+        pages as it needs (``longtable``, which LaTeX allows outside of two-column pages only: an appendix
+        after ``\onecolumn``). A table in one column is a float if it has a caption or a label.
     caption, label : str, optional
-        With either, the table becomes a float.
+        Plain text, escaped; letters, digits and ``:._-``.
 
     Returns
     -------
     str
         LaTeX; names are escaped. Letters beyond Latin need LuaLaTeX or XeLaTeX and a font that has them.
+
+    Raises
+    ------
+    ValueError
+        As `show`.
 
     Examples
     --------
@@ -155,21 +281,51 @@ def to_latex(frame, *, caption: str | None = None, label: str | None = None) -> 
     \bottomrule
     \end{tabular}
     """
-    return show(frame).to_latex(caption=caption, label=label)
+    options.one_of("place", place, options.Place)
+    layout = _Layout(columns, digits, stars, best, baseline, note, equal=True)
+    return _paper(frame, layout).to_latex(caption=caption, label=label, siunitx=siunitx, place=place)
 
 
-def to_markdown(frame) -> str:
-    r"""Return a result as a Markdown table, as `show` reads it.
+def to_markdown(
+    frame,
+    *,
+    columns: Sequence[str] | None = None,
+    digits: int | Mapping[str, int] | None = None,
+    stars: bool | Sequence[float] = False,
+    best: options.Emphasis | None = None,
+    baseline: str | None = None,
+    note: bool = True,
+) -> str:
+    r"""Return a result as a Markdown table, as `show` reads it, with equal decimals in a column.
 
     Parameters
     ----------
     frame : DataFrame or object with ``to_frame()``
         A result.
+    columns : sequence of str, optional
+        Columns to show, in this order; the rest still serves for digits and marks, and notes of single rows
+        become footnotes.
+    digits : int or mapping of str to int, optional
+        Decimals of the estimate, its error and interval, and of other columns of floats; by default two
+        significant digits of the typical error, and as many for every row.
+    stars : bool or sequence of float
+        Stars by the p-value of the row, as in `show`.
+    best : {"bold"}, optional
+        Mark the best of each column, as in `show`.
+    baseline : str, optional
+        Mark one row and show the others' differences to it, as in `show`.
+    note : bool
+        Whether what is said of the method, and of marks, stands under the table.
 
     Returns
     -------
     str
         Markdown; names are escaped.
+
+    Raises
+    ------
+    ValueError
+        As `show`.
 
     Examples
     --------
@@ -179,7 +335,62 @@ def to_markdown(frame) -> str:
     | :--- | ---: |
     | gpt4\_0613 | 805 |
     """
-    return show(frame).to_markdown()
+    return _paper(frame, _Layout(columns, digits, stars, best, baseline, note, equal=True)).to_markdown()
+
+
+def to_html(
+    frame,
+    *,
+    columns: Sequence[str] | None = None,
+    digits: int | Mapping[str, int] | None = None,
+    stars: bool | Sequence[float] = False,
+    best: options.Emphasis | None = None,
+    baseline: str | None = None,
+    note: bool = True,
+) -> str:
+    """Return a result as an HTML table, as `show` reads it, with equal decimals in a column.
+
+    Parameters
+    ----------
+    frame : DataFrame or object with ``to_frame()``
+        A result.
+    columns : sequence of str, optional
+        Columns to show, in this order; the rest still serves for digits and marks, and notes of single rows
+        become footnotes.
+    digits : int or mapping of str to int, optional
+        Decimals of the estimate, its error and interval, and of other columns of floats; by default two
+        significant digits of the typical error, and as many for every row.
+    stars : bool or sequence of float
+        Stars by the p-value of the row, as in `show`.
+    best : {"bold"}, optional
+        Mark the best of each column, as in `show`.
+    baseline : str, optional
+        Mark one row and show the others' differences to it, as in `show`.
+    note : bool
+        Whether what is said of the method, and of marks, stands under the table.
+
+    Returns
+    -------
+    str
+        HTML; no name in it can run, and the same result gives the same bytes.
+
+    Raises
+    ------
+    ValueError
+        As `show`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> to_html(pd.DataFrame({"model": ["<b>"]})).splitlines()[5]
+    '<tr><td style="text-align: left">&lt;b&gt;</td></tr>'
+    """
+    return _paper(frame, _Layout(columns, digits, stars, best, baseline, note, equal=True)).to_html()
+
+
+def _paper(frame, layout):
+    frame = _frame(frame)
+    return _table(frame, _Said.of(frame, None, None, None), layout)
 
 
 def to_csv(frame, path=None) -> str | None:
@@ -336,8 +547,13 @@ def _is_percent(frame):
     return any(to_numeric(frame[c]).max() > 1 for c in rates)
 
 
-def _places(frame, said):
+def _places(frame, said, layout):
     """Return the decimals of each row's estimate."""
+    if said.estimate is not None and (digits := layout.decimals(said.estimate)) is not None:
+        return [digits] * len(frame)
+    printed = frame.attrs.get("decimals_of", {}).get(said.estimate)
+    if printed in frame and said.estimate is not None:
+        return [len(str(text).strip(" %").partition(".")[2]) for text in frame[printed]]
     error = np.full(len(frame), np.nan)
     if said.estimate is not None:
         factor = said.factor(said.estimate)
@@ -347,10 +563,10 @@ def _places(frame, said):
             quarter = (frame["ci_high"] - frame["ci_low"]).to_numpy(dtype=float) * factor / 4
             error = np.where(np.isfinite(error) & (error > 0), error, quarter)
     usual = decimals(np.nanmedian(error)) if np.isfinite(error).any() else 2
-    return [decimals(e, default=usual) for e in error]
+    return [usual if layout.equal else decimals(e, default=usual) for e in error]
 
 
-def _column(frame, name, said, places):
+def _column(frame, name, said, places, layout):
     """Return header, cells and whether the column holds numbers."""
     values = frame[name]
     if name == said.estimate:
@@ -362,11 +578,28 @@ def _column(frame, name, said, places):
     if pd.api.types.is_integer_dtype(values):
         return _label(name), [ABSENT if pd.isna(v) else format_number(v, 0) for v in values], True
     if pd.api.types.is_float_dtype(values):
-        if unit := said.unit(name):
-            return f"{_label(name)}{unit}", [format_number(v * 100, 2) for v in values], True
-        return _label(name), [_general(v, str(name).startswith("pvalue")) for v in values], True
+        return (
+            f"{_label(name)}{said.unit(name)}",
+            _floats(values * said.factor(name), name, said, layout),
+            True,
+        )
     right = name == "printed" or all(_missing(v) or isinstance(v, int | np.integer) for v in values)
     return _label(name), [_text(v) for v in values], right
+
+
+def _floats(values, name, said, layout):
+    """Return the cells of a column of floats that is not the estimate."""
+    digits = layout.decimals(name)
+    if str(name).startswith("pvalue") and not isinstance(layout.digits, Mapping):
+        digits = None
+    if digits is None and said.unit(name):
+        digits = 2
+    if digits is None and layout.equal and not str(name).startswith("pvalue"):
+        largest = np.abs(values[np.isfinite(values)]).max()
+        digits = 0 if not largest > 0 else min(4, max(0, 3 - math.floor(math.log10(largest))))
+    if digits is not None:
+        return [format_number(v, digits) for v in values]
+    return [_general(v, str(name).startswith("pvalue"), layout.equal) for v in values]
 
 
 def _text(value):
@@ -406,11 +639,13 @@ def _label(name):
     return LABELS.get(name, printable(name).replace("_", " "))
 
 
-def _general(value, is_probability):
+def _general(value, is_probability, equal=False):
     if pd.isna(value):
         return ABSENT
     if is_probability and value < 0.001:
         return "< 0.001"
+    if is_probability and equal:
+        return format_number(value, 3)
     if abs(value) >= 1000:
         return format_number(value, 0)
     return f"{value:.{2 if is_probability else 4}g}".replace("-", "−")

@@ -134,6 +134,7 @@ def _finished(frame, settings, *, estimate, fractions=(), more=None):
         estimate=estimate,
         interval="percentile",
         fractions=fractions,
+        higher_is_better=["rating"],
         **{name: settings[name] for name in own},
         settings={**{k: v for k, v in settings.items() if k not in own}, **(more or {})},
     )

@@ -120,6 +120,7 @@ def win_rate(
         n_resamples=n_resamples if method in ("bca", "percentile") and not exact else None,
         rng=rng,
         fractions=["win_rate"],
+        higher_is_better=["win_rate"],
         undefined=by,
         settings={"discrete": discrete, "stratify": stratify},
     )
@@ -319,6 +320,7 @@ def win_rate_bounds(
         unit=unit_of(table["instruction_id"].notna().any()),
         confidence_level=confidence_level,
         fractions=["win_rate", *BOUNDS],
+        higher_is_better=["win_rate", "low", "high"],
     ).drop(columns=["reason", "note"])
 
 

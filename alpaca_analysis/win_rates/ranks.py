@@ -250,7 +250,8 @@ def rank_sets(
     counts = {name: out.attrs[name] for name in ("n_tiers", "n_pairs_ordered", "n_pairs")}
     said = _said(joint, confidence_level, rng, critical, stratify)
     said["settings"] = said["settings"] | counts
-    out = finish(out, estimate=None, fractions=["win_rate"], notes=notes, **said)
+    found = ["win_rate"]
+    out = finish(out, estimate=None, fractions=found, higher_is_better=found, notes=notes, **said)
     lost = out[has_reason(out, "untested")]
     if len(lost):
         names = ", ".join(lost["model"].head(3)) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")

@@ -407,7 +407,10 @@ def test_results_say_how_they_were_computed():
         "scoring": "zero_one", "ties": "expectation over a random choice", "on": [],
     }  # fmt: skip
     result = human_agreement(table, humans)
-    alone = {"estimate": "agreement", "fractions": ["agreement", "bias", "variance"], "differences": []}
+    alone = {
+        "estimate": "agreement", "fractions": ["agreement", "bias", "variance"], "differences": [],
+        "higher_is_better": ["agreement"], "pvalue": None,
+    }  # fmt: skip
     method = {"method": "agreement with the majority of all people", "against": everyone}
     assert result.attrs == common | alone | method
     assert result["n_unmatched"].tolist() == [0, 0, 0]
@@ -418,6 +421,7 @@ def test_results_say_how_they_were_computed():
     }  # fmt: skip
     assert compare_agreement(table, humans, "x", "y").attrs == common | {
         "estimate": "difference", "fractions": ["agreement_a", "agreement_b"], "differences": ["difference"],
+        "higher_is_better": [], "pvalue": "pvalue",
         "method": "paired difference of agreements with the majority of all people", "against": everyone,
     }  # fmt: skip
     assert compare_agreement(table, humans, "x", "humans").attrs["against"] == rest

@@ -455,6 +455,7 @@ def test_outcomes_between_verdicts_are_averaged_as_they_are():
     assert result.attrs == {
         "method": "mean outcome", "interval": "bca", "estimate": "win_rate", "unit": "instruction",
         "confidence_level": 0.95, "n_resamples": 99, "rng": 0, "fractions": ["win_rate"], "differences": [],
+            "higher_is_better": ["win_rate"], "pvalue": None,
         "discrete": False, "stratify": None,
     }  # fmt: skip
 

@@ -97,6 +97,7 @@ def fit_as_alpaca_eval(
         best_first(pd.DataFrame(records), "lc_win_rate", ["model"]),
         estimate="lc_win_rate",
         fractions=[f for f in FRACTIONS if f != "near_equal"],
+        higher_is_better=["win_rate", "lc_win_rate"],
         method="alpaca-eval's penalised logistic regression",
         unit="judgement",
         settings={"difficulty": "by row number" if instructions is None else "by instruction"},

@@ -72,6 +72,7 @@ def fit_joint(table: pd.DataFrame, *, confidence_level: float, settings: dict) -
         best_first(frame.reset_index(drop=True), "lc_win_rate", ["model"]),
         estimate="lc_win_rate",
         fractions=["win_rate", "lc_win_rate"],
+        higher_is_better=["win_rate", "lc_win_rate"],
         method="marginal likelihood, sandwich over instructions",
         interval="logit wald",
         unit="instruction",

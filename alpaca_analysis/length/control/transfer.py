@@ -101,6 +101,7 @@ def transfer_length_control(
         best_first(pd.DataFrame(records), "lc_win_rate", ["model"]),
         estimate="lc_win_rate",
         fractions=["win_rate", "lc_win_rate", "lc_low", "lc_high"],
+        higher_is_better=["win_rate", "lc_win_rate"],
         method=f"length response of the {n_donors} nearest of {len(donors)} donors",
         interval="prediction, t on the logit scale",
         unit="donor",
