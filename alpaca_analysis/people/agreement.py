@@ -10,7 +10,7 @@ from scipy import stats
 
 from alpaca_analysis.foundations import options, ties
 from alpaca_analysis.foundations.errors import AnnotationError
-from alpaca_analysis.inference import coverage_notes, intervals
+from alpaca_analysis.inference import clustered, coverage_notes, intervals, ratios
 from alpaca_analysis.inference.results import Note, Reason, best_first, finish
 from alpaca_analysis.people import votes
 from alpaca_analysis.people.votes import Votes
@@ -55,7 +55,8 @@ def human_agreement(
         Score the judges, too, against the majority of the people who remain when one is left out. The
         difference between a judge and ``humans`` is fair only so: a majority of all has one vote more.
     method : {"bca", "percentile", "t"}
-        Interval over instructions.
+        Interval over instructions. "t" is Student's on the logit scale, with the jackknife (CR3) error and
+        the degrees of freedom that instructions with unequal numbers of pairs leave.
     confidence_level : float
         Coverage in (0, 1).
     n_resamples : int
@@ -182,9 +183,13 @@ def mean_scores(items, scores, method, confidence_level, n_resamples, rng):
     units = votes.clustered(items, stacked)
     weight = items["n"].to_numpy()
     better = "" if method == "bca" else "'bca' covers better"
+    unequal = "" if method == "t" else "method='t' covers better"
     estimate, error, low, high = intervals.interval(
         units, method=method, confidence_level=confidence_level, n_resamples=n_resamples, rng=rng
     )
+    if method == "t":
+        ends = clustered.t_interval(units, confidence_level=confidence_level)
+        low, high = (np.where(error > 0, end, np.nan) for end in ends)
     return pd.DataFrame(
         {
             "annotator": list(scores),
@@ -193,7 +198,7 @@ def mean_scores(items, scores, method, confidence_level, n_resamples, rng):
             "ci_low": low,
             "ci_high": high,
             "n": (weight @ ~np.isnan(stacked)).astype(np.int64),
-            "note": coverage_notes.of_means(units, method, better),
+            "note": coverage_notes.of_means(units, method, better, unequal),
         }
     )
 
@@ -336,7 +341,8 @@ def compare_agreement(
         1 if both say the same (a draw equals only a draw), or ``1 - abs(difference)`` (a draw is 0.5
         against a verdict), which also takes weighted judgements.
     method : {"bca", "percentile", "t"}
-        Interval over instructions. The p-value is that of the t-test on the clustered error in every case.
+        Interval over instructions. Error and p-value are those of the t-test with the jackknife (CR3) error
+        and the degrees of freedom that instructions with unequal numbers of pairs leave, in every case.
     confidence_level : float
         Coverage in (0, 1).
     n_resamples : int
@@ -401,7 +407,7 @@ def compare_agreement(
         n_resamples=n_resamples,
         rng=rng,
     )
-    difference, df = float(ties.difference(*units.estimate)), units.counts.sum() - 1
+    difference, df = float(ties.difference(*units.estimate)), ratios.effective_units(units).min() - 1
     note = coverage_notes.of_difference(units)
     if not error > 0:
         code = "too_few_units" if np.isnan(error) else "no_variation"

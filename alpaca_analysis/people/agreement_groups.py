@@ -75,7 +75,8 @@ def agreement_by(
         Score the judges, too, against the majority of the people who remain when one is left out. The
         difference between a judge and ``humans`` is fair only so: a majority of all has one vote more.
     method : {"bca", "percentile", "t"}
-        Interval over instructions.
+        Interval over instructions. "t" is Student's on the logit scale, with the jackknife (CR3) error and
+        the degrees of freedom that instructions with unequal numbers of pairs leave.
     confidence_level : float
         Coverage in (0, 1).
     n_resamples : int
@@ -226,7 +227,8 @@ def agreement_by_majority(
         1 if both say the same (a draw equals only a draw), or ``1 - abs(difference)`` (a draw is 0.5
         against a verdict), which also takes weighted judgements.
     method : {"bca", "percentile", "t"}
-        Interval over instructions.
+        Interval over instructions. "t" is Student's on the logit scale, with the jackknife (CR3) error and
+        the degrees of freedom that instructions with unequal numbers of pairs leave.
     confidence_level : float
         Coverage in (0, 1).
     n_resamples : int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,11 +10,9 @@ from scipy import stats
 
 from alpaca_analysis.foundations import options, ties
 from alpaca_analysis.foundations.errors import AnnotationError
-from alpaca_analysis.inference import coverage_notes, ratios
+from alpaca_analysis.inference import clustered, coverage_notes, ratios
 from alpaca_analysis.inference.results import Note, Reason, best_first, finish, warn_undefined
-from alpaca_analysis.people import votes
-from alpaca_analysis.table.checks import check
-from alpaca_analysis.table.groups import refuse_mixed
+from alpaca_analysis.people.pilots import Pilot, best_weight, pilots
 
 UNLABELLED = Reason("nothing_labelled", "undefined: no judged pair with a label")
 TOO_FEW = Reason("too_few_units", "undefined: fewer than two instructions with labels")
@@ -47,13 +44,18 @@ def calibrated_win_rate(
     of all; the better the judge predicts people, the smaller its error. The lambda of least variance is
     estimated (power tuning); 0 ignores the judge, 1 trusts it fully.
 
+    Where pairs were drawn to be labelled with unequal probabilities pi, which people's column
+    ``probability`` holds (as `label` writes it), each label weighs 1 / pi (Hajek's estimator),
+
+        theta = lambda mean_all(f) + sum_labelled((y - lambda f) / pi) / sum_labelled(1 / pi).
+
     Parameters
     ----------
     table : DataFrame
         Judgements by one judge of all pairs.
     humans : DataFrame
         Judgements by one or more people of some of the pairs. Pairs are matched by instruction and models,
-        also where sides are flipped.
+        also where sides are flipped. A column ``probability`` is that of each pair to be drawn for labels.
     by : str or sequence of str
         Columns that make a group; one estimate each, NaN where nobody labelled any of it.
     weight : float, optional
@@ -69,23 +71,24 @@ def calibrated_win_rate(
     Returns
     -------
     DataFrame
-        `by` columns, ``win_rate``, ``standard_error`` (clustered by instruction), ``ci_low``, ``ci_high``
-        (Student's t, with one degree of freedom less than there are instructions with labels), ``weight``
-        (lambda), ``judge_win_rate`` (over all pairs), ``human_win_rate`` and ``human_standard_error``
-        (labelled pairs alone), ``n_labelled``, ``n_judged`` (with or without a label), ``n_unjudged``
-        (labelled pairs that the judge did not judge, left out), ``reason`` and ``note`` (why an entry is
-        NaN, or the interval approximate: people's labels are nearly all of one kind, or it is driven by few
-        units); best first, fractions.
+        `by` columns, ``win_rate``, ``standard_error`` (jackknife over instructions, CR3), ``ci_low``,
+        ``ci_high`` (Student's t on the logit scale, with one degree of freedom less than the instructions
+        with labels are worth in equal ones; no narrower than the exact interval of labels that are all
+        alike), ``weight`` (lambda), ``judge_win_rate`` (over all pairs), ``human_win_rate`` and
+        ``human_standard_error`` (labelled pairs alone), ``n_labelled``, ``n_judged`` (with or without a
+        label), ``n_unjudged`` (labelled pairs that the judge did not judge, left out), ``reason`` and
+        ``note`` (why an entry is NaN, or the interval approximate: people's labels are nearly all of one
+        kind, or it is driven by few units, or by few large ones); best first, fractions.
 
     Raises
     ------
     AnnotationError
-        Several judges or references in a group, or no labelled pair at all.
+        Several judges or references in a group, no labelled pair at all, or probabilities that are none.
 
     Warns
     -----
     UndefinedWarning
-        A group with fewer than two labelled instructions, or whose labels are all equal.
+        A group with fewer than two labelled instructions, or whose labels are all draws.
 
     See Also
     --------
@@ -115,9 +118,9 @@ def calibrated_win_rate(
     by = options.groups(by, _COLUMNS)
     if weight is not None:
         options.fraction("weight", weight)
-    said, pilots = _pilots(table, humans, by, on)
+    said, found = pilots(table, humans, by, on)
     rows = [
-        dict(zip(by, key, strict=True)) | pilot.estimate(weight, confidence_level) for key, pilot in pilots
+        dict(zip(by, key, strict=True)) | calibrated(pilot, weight, confidence_level) for key, pilot in found
     ]
     said["settings"]["weight"] = "least variance" if weight is None else weight
     return finish(
@@ -228,14 +231,14 @@ def label_budget(
     if n_labels is not None:
         n_labels = options.wholes("n_labels", n_labels)
     z, parts = stats.norm.ppf((1 + confidence_level) / 2), []
-    said, pilots = _pilots(table, humans, by, on)
-    for key, pilot in pilots:
+    said, found = pilots(table, humans, by, on)
+    for key, pilot in found:
         judged = pilot.n_judged if n_judged is None else n_judged
         wanted = _default_labels(judged) if n_labels is None else np.asarray(list(n_labels))
         if (wanted > judged).any():
             expected = f"from 1 to {judged} labels, as many as pairs are judged"
             raise AnnotationError(expected, column="n_labels", found=wanted.tolist())
-        variance, r, note = pilot.label_variance()
+        variance, r, note = _label_variance(pilot)
         alone = np.sqrt(variance / wanted)
         # A judge that contradicts people gets no weight, see `calibrated_win_rate`.
         helped = alone * np.sqrt(1 - np.nan_to_num(max(r, 0.0)) ** 2 * (1 - wanted / judged))
@@ -274,158 +277,85 @@ def _default_labels(judged):
     return np.array([*grid, judged])
 
 
-@dataclass(frozen=True)
-class _Pilot:
-    """Sums of one group: columns are people where labelled, judge where labelled, judge where not."""
-
-    units: ratios.Units
-    judge: float
-    n_labelled: int
-    n_judged: int
-    n_unjudged: int
-
-    @property
-    def labelled(self) -> np.ndarray:
-        return self.units.m[:, 0] > 0
-
-    def covariance(self) -> np.ndarray:
-        """Return the covariance of mean y, and of the judge's mean on other pairs less on labelled ones."""
-        shares = ratios.influence(self.units)
-        pair = np.column_stack([shares[:, 0], np.nan_to_num(shares[:, 2]) - shares[:, 1]])
-        return ratios.covariance(pair, self.units.counts, self.labelled.astype(np.int64))
-
-    def label_variance(self) -> tuple[float, float, Note]:
-        """Return the variance of one label, its correlation with the judge, clustered, and a note."""
-        if not self.n_labelled:
-            return np.nan, np.nan, UNLABELLED
-        inside = self.labelled
-        if self.units.counts[inside].sum() < 2:
-            return np.nan, np.nan, TOO_FEW
-        shares = ratios.influence(self.units)[inside][:, :2]
-        spread = ratios.covariance(shares, self.units.counts[inside])
-        people, judge = ties.standard_error(np.sqrt(np.diag(spread))) > 0
-        if not people:
-            return np.nan, np.nan, ALL_EQUAL
-        r = spread[0, 1] / np.sqrt(spread[0, 0] * spread[1, 1]) if judge else np.nan
-        note = CONTRADICTS if r < 0 else "" if judge else NO_HELP
-        return float(spread[0, 0] * self.n_labelled), float(r), note
-
-    def few(self, weight, size) -> Note:
-        """Return a note if the interval is driven by few units, or by few labels of the rarer kind."""
-        shares = ratios.influence(self.units)
-        combined = shares[:, 0] + weight * (np.nan_to_num(shares[:, 2]) - shares[:, 1])
-        if note := coverage_notes.of_shares(combined, self.units.counts, size):
-            return note
-        people = ratios.Units(self.units.y[:, :1], self.units.m[:, :1], self.units.multiplicity)
-        rarer = coverage_notes.far_end(people)[0]
-        if rarer <= FEW_LABELS:
-            text = f"interval approximate: about {rarer:.0f} labels of the rarer kind"
-            return Reason("few_labels", text)
-        return ""
-
-    def estimate(self, weight, confidence_level) -> dict:
-        if not self.n_labelled:
-            return self._row(np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, UNLABELLED)
-        people, judge_labelled, judge_other = self.units.estimate
-        sizes = [int(self.units.counts[chosen].sum()) for chosen in (self.labelled, ~self.labelled)]
-        notes: list[Note] = []
-        if self.n_labelled == self.n_judged:
-            notes, weight = [ALL_LABELLED], 0.0
-            variance, judge_other = ratios.standard_error(self.units)[0] ** 2, judge_labelled
-            human_error = np.sqrt(variance)
-        else:
-            spread = self.covariance() if sizes[0] > 1 else np.full((2, 2), np.nan)
-            if sizes[1] == 1:  # one instruction without labels cannot tell how instructions differ
-                spread = np.full((2, 2), np.nan)
-            if weight is None:
-                best = -spread[0, 1] / spread[1, 1] if spread[1, 1] > 0 else 0.0
-                weight = float(np.clip(best, 0, 1)) if not np.isnan(spread[0, 0]) else np.nan
-            variance = spread[0, 0] + 2 * weight * spread[0, 1] + weight**2 * spread[1, 1]
-            human_error = ratios.standard_error(self.units)[0]
-        error = float(ties.standard_error(np.sqrt(np.maximum(variance, 0))))
-        value = weight * (judge_other - judge_labelled) + people if not np.isnan(weight) else people
-        low = high = np.nan
-        if error > 0:
-            half = stats.t.ppf((1 + confidence_level) / 2, sizes[0] - 1) * error
-            low, high = value - half, value + half
-            notes.append(self.few(weight, sizes[0]))
-        elif error == 0:
-            notes = [Reason("all_alike", "interval undefined: all outcomes are equal")]
-        else:
-            text = "error undefined: fewer than two instructions with labels, or one without"
-            notes = [Reason("too_few_units", text)]
-        return self._row(value, error, low, high, weight, people, human_error, notes)
-
-    def _row(self, value, error, low, high, weight, people, human_error, note):
-        return {
-            "win_rate": float(value),
-            "standard_error": error,
-            "ci_low": float(low),
-            "ci_high": float(high),
-            "weight": weight,
-            "judge_win_rate": self.judge,
-            "human_win_rate": float(people),
-            "human_standard_error": float(human_error),
-            "n_labelled": self.n_labelled,
-            "n_judged": self.n_judged,
-            "n_unjudged": self.n_unjudged,
-            "note": note,
-        }
+def _label_variance(pilot: Pilot) -> tuple[float, float, Note]:
+    """Return the variance of one label, its correlation with the judge, clustered, and a note."""
+    if not pilot.n_labelled:
+        return np.nan, np.nan, UNLABELLED
+    if pilot.n_units < 2:
+        return np.nan, np.nan, TOO_FEW
+    inside = pilot.labelled
+    shares = ratios.influence(pilot.units)[inside][:, :2]
+    spread = ratios.covariance(shares, pilot.units.counts[inside])
+    people, judge = ties.standard_error(np.sqrt(np.diag(spread))) > 0
+    if not people:
+        return np.nan, np.nan, ALL_EQUAL
+    r = spread[0, 1] / np.sqrt(spread[0, 0] * spread[1, 1]) if judge else np.nan
+    note = CONTRADICTS if r < 0 else "" if judge else NO_HELP
+    return float(spread[0, 0] * pilot.n_labelled), float(r), note
 
 
-def _pilots(table, humans, by, on):
-    """Return what a result says of the match, and each group of `by` with what its estimate needs."""
-    votes.matching_columns(on)
-    table = check(table, source="table", require=by)
-    refuse_mixed(table, by)
-    matched = votes.match(table, humans, on=on, unvoted=True)
-    if len(matched.judges) > 1:
-        raise AnnotationError(
-            "one judge; call once for each", column="annotator", found=", ".join(matched.judges)
-        )
-    # A pair may be in several groups, and in some from the other side: the rows of the judge decide.
-    grouped = table.groupby(by, observed=True, dropna=False, sort=True)
-    known, n = table["outcome"].notna(), table["n"]
-    rows = pd.DataFrame(
-        {
-            "group": grouped.ngroup(),
-            "item": matched.place,
-            "turned": matched.turned,
-            "won": (table["outcome"] * n).where(known, 0.0),
-            "known": n.where(known, 0),
-        }
+def calibrated(pilot: Pilot, weight: float | None, confidence_level: float) -> dict:
+    """Return the row of one group, as `calibrated_win_rate` has it."""
+    row = {
+        "win_rate": np.nan,
+        "standard_error": np.nan,
+        "ci_low": np.nan,
+        "ci_high": np.nan,
+        "weight": np.nan,
+        "judge_win_rate": pilot.judge,
+        "human_win_rate": np.nan,
+        "human_standard_error": np.nan,
+        "n_labelled": pilot.n_labelled,
+        "n_judged": pilot.n_judged,
+        "n_unjudged": pilot.n_unjudged,
+    }
+    if not pilot.n_labelled:
+        return row | {"note": UNLABELLED}
+    spread = pilot.covariance()
+    if pilot.all_labelled:
+        weight = 0.0
+    weight = best_weight(spread) if weight is None else weight
+    people, gap = pilot.means
+    value = people if np.isnan(weight) else people + weight * gap
+    variance = spread[0, 0] + 2 * weight * spread[0, 1] + weight**2 * spread[1, 1]
+    error = float(ties.standard_error(np.sqrt(np.maximum(variance, 0))))
+    low, high = clustered.rate_interval(
+        value, error if error > 0 else np.nan, pilot.effective_units - 1, confidence_level
     )
-    pairs = rows.groupby(["group", "item", "turned"], as_index=False).sum()
-    judge = (pairs["won"] / pairs["known"].where(pairs["known"] > 0)).to_numpy()
-    people = votes.mean_of_known(matched.voters.to_numpy())[pairs["item"]]
-    people = np.where(pairs["turned"], 1 - people, people)
-    if np.isnan(judge + people).all():
-        raise AnnotationError(
-            "a pair with a verdict of the judge and of a person, found none", source="humans"
-        )
-    items = matched.items.iloc[pairs["item"]]
-    members = pairs.groupby("group").indices
-    keys = grouped.size().reset_index()[by].itertuples(index=False, name=None)
-    pilots = [
-        (key, _pilot(items.iloc[members[k]], judge[members[k]], people[members[k]]))
-        for k, key in enumerate(keys)
-    ]
-    return {"unit": matched.unit, "settings": {"on": list(matched.on)}}, pilots
+    if not pilot.weighted and not np.isnan(error):
+        ends = clustered.no_narrower_than_alike(pilot.labels, low, high, confidence_level=confidence_level)
+        low, high = np.fmin(low, ends[0][0]), np.fmax(high, ends[1][0])
+    return row | {
+        "win_rate": float(value),
+        "standard_error": error,
+        "ci_low": float(low),
+        "ci_high": float(high),
+        "weight": weight,
+        "human_win_rate": float(people),
+        "human_standard_error": float(ratios.jackknife_error(pilot.labels)[0]),
+        "note": _notes(pilot, weight, error, bool(np.isnan(low))),
+    }
 
 
-def _pilot(items, judge, people):
-    judged, labelled, n = ~np.isnan(judge), ~np.isnan(people), items["n"].to_numpy()
-    columns = np.column_stack(
-        [
-            np.where(labelled, people, np.nan),
-            np.where(labelled, judge, np.nan),
-            np.where(labelled, np.nan, judge),
-        ]
-    )
-    return _Pilot(
-        votes.clustered(items[judged], columns[judged]),
-        float(judge[judged] @ n[judged] / n[judged].sum()) if judged.any() else np.nan,
-        int(n[judged & labelled].sum()),
-        int(n[judged].sum()),
-        int(n[labelled & ~judged].sum()),
-    )
+def _notes(pilot: Pilot, weight: float, error: float, undefined: bool) -> list[Note]:
+    if np.isnan(error):
+        text = "error undefined: fewer than two instructions with labels, or one without"
+        return [Reason("too_few_units", text)]
+    if undefined:
+        return [Reason("all_alike", "interval undefined: all outcomes are equal")]
+    if error == 0:
+        return [Reason("all_alike", "all labels are equal: exact interval (Clopper-Pearson)")]
+    first: list[Note] = [ALL_LABELLED] if pilot.all_labelled else []
+    return [*first, few(pilot, pilot.deviations @ [1.0, weight])]
+
+
+def few(pilot: Pilot, deviations: np.ndarray) -> Note:
+    """Return a note if an interval is driven by few units, few large ones, or few labels of one kind."""
+    if note := coverage_notes.of_shares(deviations, pilot.units.counts, pilot.n_units):
+        return note
+    if note := coverage_notes.of_sizes(pilot.labels, "t")[0]:
+        return note
+    rarer = coverage_notes.far_end(pilot.labels)[0]
+    if rarer <= FEW_LABELS:
+        return Reason("few_labels", f"interval approximate: about {rarer:.0f} labels of the rarer kind")
+    return ""

@@ -38,6 +38,8 @@ class Votes:
         Which of `items` each row is about; -1 where none is.
     turned : ndarray of bool of the same shape
         Whether the row has the sides the other way round.
+    voted : ndarray of int of shape (n_rows of the people's table,)
+        Which of `items` each of people's rows is about; -1 where none is.
     """
 
     items: pd.DataFrame
@@ -47,6 +49,7 @@ class Votes:
     on: tuple[str, ...]
     place: np.ndarray
     turned: np.ndarray
+    voted: np.ndarray
 
     @property
     def unit(self) -> str:
@@ -211,7 +214,7 @@ def _align(rows, item, first, turn, on, unvoted):
             voters[str(name)] = columns[:, 0]
         else:
             voters |= {f"{name} {k + 1}": columns[:, k] for k in range(columns.shape[1])}
-    return Votes(items, pd.DataFrame(voters), judges, unmatched, on, code[~human], turn[~human])
+    return Votes(items, pd.DataFrame(voters), judges, unmatched, on, code[~human], turn[~human], code[human])
 
 
 def _columns(rows, code, size, by_count):
@@ -229,11 +232,12 @@ def _columns(rows, code, size, by_count):
     return out
 
 
-def clustered(items: pd.DataFrame, scores: np.ndarray) -> Units:
-    """Return the sums of `scores` by instruction; pairs without one are units of their own."""
+def clustered(items: pd.DataFrame, scores: np.ndarray, weights: np.ndarray | None = None) -> Units:
+    """Return the (weighted) sums of `scores` by instruction; pairs without one are units of their own."""
     scores = scores.reshape(len(items), -1)
     scored = ~np.isnan(scores)
-    sums = [np.where(scored, scores, 0.0), scored.astype(float)]
+    weights = scored.astype(float) if weights is None else np.where(scored, weights, 0.0)
+    sums = [np.where(scored, scores, 0.0) * weights, weights]
     if items["instruction_id"].isna().all():
         counts = items["n"].to_numpy()
         # What a seed draws must not depend on the order of rows.

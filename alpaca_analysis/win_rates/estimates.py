@@ -11,7 +11,7 @@ from scipy import optimize, special, stats
 
 from alpaca_analysis.foundations import options, ties
 from alpaca_analysis.foundations.errors import AnnotationError
-from alpaca_analysis.inference import coverage_notes, intervals, ratios, resampling
+from alpaca_analysis.inference import clustered, coverage_notes, intervals, ratios, resampling
 from alpaca_analysis.inference.blocks import blocks_of
 from alpaca_analysis.inference.results import Reason, best_first, finish, unit_of
 from alpaca_analysis.table.checks import NO_ID, check
@@ -167,42 +167,17 @@ def _estimate(block, method, confidence_level, n_resamples, rng):
     units = block.units
     rate, error = units.estimate, ties.standard_error(ratios.standard_error(units))
     if method == "t":
-        low, high = _t_interval(units, rate, confidence_level)
+        low, high = clustered.t_interval(units, confidence_level=confidence_level)
     elif method == "wilson":
         low, high = _wilson_interval(block, confidence_level)
     else:
         low, high = intervals.resampled(units, method, confidence_level, n_resamples, rng)
     constant = ~(error > 0) & (method != "wilson")
     low, high = np.where(constant, np.nan, low), np.where(constant, np.nan, high)
-    low, high = _widened(units, rate, low, high, method, confidence_level)
+    if method != "wilson":
+        low, high = clustered.no_narrower_than_alike(units, low, high, confidence_level=confidence_level)
     estimates = {"win_rate": rate, "standard_error": error, "ci_low": low, "ci_high": high}
     return estimates | block.counts | {"note": _notes(block, error, low, method)}
-
-
-def _t_interval(units, rate, confidence_level):
-    error = ratios.jackknife_error(units) if units.strata is None else ratios.standard_error(units)
-    lost = 1 if units.strata is None else units.strata.max() + 1
-    with np.errstate(invalid="ignore", divide="ignore"):
-        quantile = stats.t.ppf((1 + confidence_level) / 2, ratios.effective_units(units) - lost)
-        half = quantile * error / (rate * (1 - rate))
-        return special.expit(special.logit(rate) - half), special.expit(special.logit(rate) + half)
-
-
-def _widened(units, rate, low, high, method, confidence_level):
-    """Return intervals no narrower than those of units that all win, or all lose, where few could be seen."""
-    sizes = units.counts @ (units.m > 0)
-    with np.errstate(divide="ignore"):
-        all_won = ((1 - confidence_level) / 2) ** (1 / sizes)
-    if method == "wilson":
-        return low, high
-    unseen = coverage_notes.far_end(units) < coverage_notes.FAR_END
-    low, high = (
-        np.where(unseen, np.minimum(low, all_won), low),
-        np.where(unseen, np.maximum(high, 1 - all_won), high),
-    )
-    won, lost = ties.equal(rate, 1.0) & (sizes > 1), ties.equal(rate, 0.0) & (sizes > 1)
-    low = np.select([won, lost], [all_won, 0.0], low)
-    return low, np.select([won, lost], [1.0, 1 - all_won], high)
 
 
 def _wilson_interval(block, confidence_level):

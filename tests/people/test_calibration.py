@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from judgements import said
+from judgements import data_sets, said
 from numpy.testing import assert_allclose
+from scipy import stats
+from statsmodels.stats.weightstats import DescrStatsW
 
 from alpaca_analysis import (
     AnnotationError,
@@ -259,6 +261,121 @@ def test_interval_says_that_labels_are_nearly_of_one_kind():
     )
 
 
+# Clusters of unequal size, and labels drawn with unequal probabilities ------------------------------
+
+
+def unequal(seed=0, labelled=25, n=80):
+    """Return a judge and labels of instructions with 1 to 12 pairs each."""
+    rng = np.random.default_rng(seed)
+    ids = np.repeat(np.arange(n), np.resize([1, 1, 2, 1, 12, 3], n))
+    people = (rng.logistic(0.5 + rng.normal(0, 1, n)[ids]) > 0).astype(float)
+    judge = np.where(rng.random(len(ids)) < 0.8, people, 1 - people)
+    return rows(judge, "judge", ids), rows(people, "p", ids)[ids < labelled]
+
+
+def without_each(judge, labels, lam):
+    """Return the estimate without each instruction, in pandas."""
+    out = {}
+    for left in judge["instruction_id"].unique():
+        j, y = (x[x["instruction_id"] != left] for x in (judge, labels))
+        seen = j["repeat"].isin(labels["repeat"])
+        out[left] = lam * j.loc[~seen, "outcome"].mean()
+        out[left] += (y["outcome"] - lam * j.loc[seen, "outcome"].to_numpy()).mean()
+    return pd.Series(out)
+
+
+@pytest.mark.parametrize("lam", [0.0, 0.6])
+def test_unequal_clusters_have_the_jackknife_error_and_fewer_degrees_of_freedom(lam):
+    judge, labels = unequal()
+    found = calibrated_win_rate(judge, labels, weight=lam, on=["repeat"]).loc[0]
+    apart = without_each(judge, labels, lam) - found["win_rate"]
+    inside = apart.index.isin(labels["instruction_id"])
+    variance = sum((k.sum() - 1) / k.sum() * (apart[k] ** 2).sum() for k in (inside, ~inside))
+    assert_allclose(found["standard_error"], np.sqrt(variance))
+    sizes = labels.groupby("instruction_id").size()
+    effective = sizes.sum() ** 2 / (sizes**2).sum()
+    half = stats.t.ppf(0.975, effective - 1) * found["standard_error"]
+    logit = np.log(found["win_rate"] / (1 - found["win_rate"]))
+    half = half / (found["win_rate"] * (1 - found["win_rate"]))
+    ends = [1 / (1 + np.exp(-(logit + side * half))) for side in (-1, 1)]
+    assert_allclose([found["ci_low"], found["ci_high"]], ends)
+    assert (
+        found["note"]
+        == f"interval approximate: 25 units of unequal size, worth about {effective:.0f} equal ones"
+    )
+
+
+def test_labels_all_alike_have_the_exact_interval():
+    judge, labels = labelled(0, n=40)
+    found = calibrated_win_rate(judge, labels).loc[0]
+    assert found[["win_rate", "standard_error", "ci_high", "reason"]].tolist() == [1, 0, 1, "all_alike"]
+    assert_allclose(found["ci_low"], 0.025 ** (1 / 40))
+    near = calibrated_win_rate(*labelled(1, n=40)).loc[0]
+    assert near["ci_low"] <= found["ci_low"]
+    with pytest.warns(UndefinedWarning, match="all outcomes are equal"):
+        draws = calibrated_win_rate(judge, labels.assign(outcome=0.5)).loc[0]
+    assert np.isnan(draws["ci_low"])
+
+
+def drawn_by_stratum(rng, n=400, each=60):
+    """Return a judge, and labels of as many easy as hard pairs, though five of six are easy."""
+    hard = np.arange(n) % 6 == 0
+    people = (rng.random(n) < np.where(hard, 0.3, 0.9)).astype(float)
+    judge = np.where(rng.random(n) < 0.8, people, 1 - people)
+    probability = np.where(hard, each / hard.sum(), each / (~hard).sum())
+    chosen = np.sort(np.concatenate([rng.choice(np.flatnonzero(s), each, False) for s in (hard, ~hard)]))
+    labels = rows(people, "p").assign(probability=probability)
+    return rows(judge, "judge"), labels.iloc[chosen], people
+
+
+def test_labels_weigh_the_inverse_of_their_probability():
+    judge, labels, _ = drawn_by_stratum(np.random.default_rng(3))
+    found = calibrated_win_rate(judge, labels, weight=0.5)
+    y, f = labels["outcome"], judge["outcome"].to_numpy()[labels["repeat"]]
+    residual = np.average(y - 0.5 * f, weights=1 / labels["probability"])
+    assert_allclose(found.loc[0, "win_rate"], 0.5 * judge["outcome"].mean() + residual)
+    assert "Hajek" in found.attrs["draw"]
+    alone = calibrated_win_rate(judge, labels, weight=0.0).loc[0]
+    design = DescrStatsW(y, 1 / labels["probability"])
+    assert_allclose([alone["win_rate"], alone["human_win_rate"]], design.mean)
+    linearised = np.sqrt(((y - design.mean) ** 2 / labels["probability"] ** 2).sum())
+    linearised /= (1 / labels["probability"]).sum()
+    assert_allclose(alone["standard_error"], linearised, rtol=0.02)
+
+
+def test_equal_probabilities_change_nothing():
+    judge, labels, _ = drawn_by_stratum(np.random.default_rng(3))
+    plain = calibrated_win_rate(judge, labels.drop(columns="probability"))
+    pd.testing.assert_frame_equal(plain, calibrated_win_rate(judge, labels.assign(probability=0.3)))
+    shuffled = calibrated_win_rate(judge, labels.sample(frac=1, random_state=1))
+    pd.testing.assert_frame_equal(shuffled, calibrated_win_rate(judge, labels))
+
+
+def test_probabilities_that_are_none_are_refused():
+    judge, labels, _ = drawn_by_stratum(np.random.default_rng(3))
+    for value in (0, 1.5, np.nan, "often"):
+        wrong = labels.astype({"probability": object})
+        wrong.iloc[4, wrong.columns.get_loc("probability")] = value
+        with pytest.raises(AnnotationError, match=r"humans, row 4, column 'probability': found .* at most 1"):
+            calibrated_win_rate(judge, wrong)
+    twice = pd.concat([labels, labels.assign(annotator="q", probability=0.5)])
+    with pytest.raises(AnnotationError, match="one probability for each pair"):
+        calibrated_win_rate(judge, twice, on=["repeat"])
+    two_draws = labels.assign(draw=np.where(np.arange(len(labels)) < 9, "one", "two"))
+    with pytest.raises(AnnotationError, match=r"column 'draw': found '2 draws', expected labels of one draw"):
+        calibrated_win_rate(judge, two_draws)
+
+
+@pytest.mark.simulation
+@pytest.mark.timeout(900)
+def test_weighted_draws_are_unbiased_and_cover():
+    rng, true = np.random.default_rng(9), 0.9 * 5 / 6 + 0.3 / 6
+    found = [calibrated_win_rate(*drawn_by_stratum(rng)[:2]).loc[0] for _ in range(data_sets(800))]
+    rates = np.array([row["win_rate"] for row in found])
+    assert abs(rates.mean() - true) < 4 * rates.std() / np.sqrt(len(rates)) + 0.002
+    assert 0.925 <= np.mean([row["ci_low"] <= true <= row["ci_high"] for row in found]) <= 0.98
+
+
 @pytest.mark.simulation
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("pairs_each", "accuracy"), [(1, 0.6), (4, 0.9)])
@@ -267,8 +384,8 @@ def test_coverage(pairs_each, accuracy):
     rng, options = np.random.default_rng(8), {"pairs_each": pairs_each, "accuracy": accuracy}
     true = np.mean([simulate(rng, 40_000, 0, **options)[2].mean() for _ in range(30)])
     hits = []
-    for _ in range(400):
+    for _ in range(data_sets(400)):
         judge, labels, _ = simulate(rng, 800, 240, **options)
         found = calibrated_win_rate(judge, labels).loc[0]
         hits.append(found["ci_low"] <= true <= found["ci_high"])
-    assert 0.93 <= np.mean(hits) <= 0.97
+    assert 0.95 - 4 * np.sqrt(0.05 * 0.95 / len(hits)) <= np.mean(hits) <= 0.99
