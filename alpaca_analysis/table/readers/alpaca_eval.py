@@ -23,6 +23,7 @@ from alpaca_analysis.table.readers.rows import (
     Rows,
     codes,
     frame,
+    further,
     instruction_id,
     lengths,
     names,
@@ -32,6 +33,10 @@ from alpaca_analysis.table.readers.rows import (
     with_input,
 )
 
+OWN = {
+    *("instruction", "input", "output_1", "output_2", "generator_1", "generator_2"),
+    *("dataset", "annotator", "annotator_index", "position", "repeat", "preference"),
+}
 VERDICTS = (0.0, 1.0, 1.5, 2.0)
 CODING = "a number: 1 reference, 2 model, 0 or 1.5 draw, or in [1, 2] if weighted; or null"
 
@@ -67,7 +72,7 @@ def to_rows(columns: Columns, *, texts: bool = False, values: Mapping | None = N
         The fields ``instruction``, ``output_1`` (reference), ``output_2`` (model), ``generator_1``,
         ``generator_2``, ``preference``; optional ``annotator``, ``annotator_index``, ``dataset``,
         ``position``, ``repeat`` and ``raw_completion``, whose log probabilities are compared with the
-        preferences.
+        preferences. Other columns of numbers, truth values and short texts are kept.
     texts : bool
         Keep instruction and outputs.
     values : mapping, optional
@@ -77,6 +82,7 @@ def to_rows(columns: Columns, *, texts: bool = False, values: Mapping | None = N
     output_1, output_2 = columns.require("output_1"), columns.require("output_2")
     said = _said(columns, output_1, output_2)
     named, extra, disagreements = _apply_folder(said, columns)
+    extra = further(columns, OWN) | extra
     if texts:
         extra |= {"instruction": prompts, "output_model": output_2, "output_reference": output_1}
     if "annotator_index" in columns and "annotator" in columns:

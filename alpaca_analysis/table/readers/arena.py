@@ -150,11 +150,12 @@ def _outcomes(columns: Columns, named: dict, values: Mapping | None) -> tuple[np
         sides = [
             side if isinstance(side, str) else side[row] for side in (named["model"], named["reference"])
         ]
-        if said[row] not in sides or sides[0] == sides[1]:
+        won = said[row] if isinstance(said[row], bool) else id_text(said[row])  # a name may be a number
+        if won not in sides or sides[0] == sides[1]:
             raise AnnotationError(
                 expected, source=columns.source, row=int(row), column="winner", found=said[row]
             )
-        out[row] = float(said[row] == sides[0])
+        out[row] = float(won == sides[0])
     return out, np.array([_hashable(value) in bad for value in said])
 
 

@@ -15,10 +15,10 @@ import math
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import orjson
@@ -75,8 +75,7 @@ class Columns:
                 )
             fields = list(records[0]) if records else []
             if fields and all(map(fields.__eq__, map(list, records))):  # the same fields in the same order
-                values = zip(*map(dict.values, records), strict=True)
-                self._columns = dict(zip(fields, map(list, values), strict=True))
+                self._columns = {name: [record[name] for record in records] for name in fields}
                 self._records = None
                 self.names = dict.fromkeys(fields)
             else:
@@ -173,11 +172,13 @@ def _to_list(array: Any) -> list:
 def read_all(paths: Sequence[Path]) -> Iterator[Columns]:
     """Yield the columns of each file; its hash is computed while it is parsed."""
     with bar(len(paths), "Reading", unit="file") as steps:
+        hashing: _Hash | None = None
         for path in paths:
             data = _load(path)
-            # No thread outlives its file: a suspended generator may be collected inside any thread.
-            with ThreadPoolExecutor(max_workers=1) as pool:
-                columns = _parse(path, data, pool.submit(_sha256, data).result)
+            if hashing is not None:
+                hashing()  # no more than one file's bytes wait to be hashed
+            hashing = _Hash(data)
+            columns = _parse(path, data, hashing)
             del data
             yield columns
             steps.update()
@@ -198,8 +199,23 @@ def _load(path: Path) -> bytes:
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+class _Hash:
+    """The SHA-256 of a file's bytes, computed in a thread of its own; calling it gives the digits.
+
+    Nothing waits for the thread but that call: a suspended reader may be collected inside any thread.
+    """
+
+    def __init__(self, data: bytes):
+        self._digits = ""
+        self._thread = Thread(target=self._compute, args=(data,), daemon=True)
+        self._thread.start()
+
+    def _compute(self, data: bytes) -> None:
+        self._digits = hashlib.sha256(data).hexdigest()
+
+    def __call__(self) -> str:
+        self._thread.join()
+        return self._digits
 
 
 def _parse(path: Any, data: bytes, sha256: Callable[[], str]) -> Columns:

@@ -10,8 +10,9 @@ import numpy as np
 
 from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.table.readers.files import Columns
-from alpaca_analysis.table.readers.rows import Rows, codes, instruction_id, lengths, require_outcome
+from alpaca_analysis.table.readers.rows import Rows, codes, further, instruction_id, lengths, require_outcome
 
+OWN = {"input", "output_1", "output_2", "results"}
 VERDICTS = {1: 1.0, 2: 0.0, "1": 1.0, "2": 0.0}
 ORDERS = {"swap = False": 1, "swap = True": 2}
 
@@ -27,7 +28,8 @@ def to_rows(columns: Columns, *, texts: bool = False) -> Rows:
     Parameters
     ----------
     columns : Columns
-        The fields ``input``, ``output_1``, ``output_2``, ``label``; a judge's file has ``results``.
+        The fields ``input``, ``output_1``, ``output_2``, ``label``; a judge's file has ``results``. Other
+        columns of numbers, truth values and short texts are kept.
     texts : bool
         Keep prompt and outputs.
     """
@@ -42,7 +44,11 @@ def to_rows(columns: Columns, *, texts: bool = False) -> Rows:
         verdicts, column, expected = columns.require("label"), "label", "1 or 2"
     ids = list(map(instruction_id, prompts))
     outcome = codes(verdicts, VERDICTS, columns=columns, column=column, expected=expected)
-    extra = {} if position is None else {"position": position}
+    extra: dict[str, Any] = {
+        name: [values[i] for i in record] for name, values in further(columns, {*OWN, column}).items()
+    }
+    if position is not None:
+        extra["position"] = position
     written = [lengths(side) for side in sides]
     if texts:
         for name, values in zip(

@@ -16,6 +16,7 @@ from alpaca_analysis.table.readers.files import Columns, read_columns
 from alpaca_analysis.table.readers.rows import (
     Rows,
     codes,
+    further,
     instruction_id,
     lengths,
     require_outcome,
@@ -23,6 +24,7 @@ from alpaca_analysis.table.readers.rows import (
 )
 
 HUMANS = ("annotator1", "annotator2", "annotator3")
+OWN = {"idx", "cmp_key", "instruction", "input", "response1", "response2", *HUMANS}
 VERDICTS = {0: 0.5, 1: 1.0, 2: 0.0, "0": 0.5, "1": 1.0, "2": 0.0, "Tie": 0.5}
 
 
@@ -42,7 +44,8 @@ def to_rows(parts: Sequence[Columns], *, texts: bool = False) -> list[Rows]:
 
     ``model`` and ``reference`` are the two names in ``cmp_key``, in the order of the responses; the
     humans are annotators ``human_1`` to ``human_3``, a judge is named by its file. ``repeat`` is
-    ``idx``: some rows repeat instruction, input and both responses.
+    ``idx``: some rows repeat instruction, input and both responses. Other columns of numbers, truth values
+    and short texts are kept, those of the test set for every verdict on the pair.
 
     Parameters
     ----------
@@ -95,6 +98,7 @@ class _Pairs:
         ]
         self.names = [self._split(key, row) for row, key in enumerate(columns.texts("cmp_key"))]
         self.lengths = [lengths(side) for side in self.responses]
+        self.further = further(columns, OWN)
         self.row_of = {idx: row for row, idx in enumerate(self.idx)}
         if len(self.row_of) < len(self.idx):
             row = next(i for i, idx in enumerate(self.idx) if self.row_of[idx] != i)
@@ -116,7 +120,10 @@ class _Pairs:
         if judge is not None:  # a judge that answers something else gave no usable answer
             values = [None if isinstance(v, str) and v not in VERDICTS else v for v in values]
         expected = "0 or 'Tie' for a draw, 1 or 2 for the better response"
-        extra: dict = {"repeat": np.array([self.idx[i] for i in of])}
+        extra: dict = {name: [column[i] for i in of] for name, column in self.further.items()}
+        if judge is not None:
+            extra |= further(judge, {"idx", verdicts})
+        extra["repeat"] = np.array([self.idx[i] for i in of])
         if texts:
             extra |= {
                 "instruction": [self.instructions[i] for i in of],

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from functools import lru_cache
 from typing import Any
 
@@ -13,13 +14,17 @@ import numpy as np
 import pandas as pd
 
 from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
-from alpaca_analysis.table.checks import COLUMNS, KEY, NAMES
+from alpaca_analysis.table.checks import COLUMNS, KEY, NAMES, id_text
 from alpaca_analysis.table.checks import instruction_id as _instruction_id
 
 OUTCOMES = {"model": 1.0, "reference": 0.0, "draw": 0.5}
-SCALARS = {str, int, float, bool, type(None)}
+SCALARS = (str, int, float, type(None), np.generic, date, type(pd.NA), type(pd.NaT))
 LONGEST_LABEL = 200  # characters; what is longer is a text, not a label
-RESERVED = {*COLUMNS, "turn", "repeat", "both_bad", "instruction", "output_model", "output_reference"}
+RESERVED = {
+    *COLUMNS,
+    *("turn", "repeat", "both_bad", "instruction", "output_model", "output_reference"),
+    *(f"{text}_{side}" for text in ("conversation", "output", "response", "answer") for side in "ab"),
+}
 
 # The models of a benchmark are judged on the same prompts: each prompt is hashed once.
 instruction_id = lru_cache(maxsize=2**16)(_instruction_id)
@@ -77,19 +82,22 @@ def names(columns: Any, name: str, *, required: Any = False) -> str | list | Non
     values = columns.require(name) if required else columns.get(name)
     if type(values[0]) is str and values.count(values[0]) == len(values):
         return unicodedata.normalize("NFC", values[0])
-    kinds = set(map(type, values))
-    if kinds != {str}:
-        for row, value in enumerate(values):
-            if not isinstance(value, str) and not _missing(value):
-                raise AnnotationError(
-                    "a name (text)", source=columns.source, row=row, column=name, found=value
-                )
-        values = [v if isinstance(v, str) else None for v in values]
+    if set(map(type, values)) != {str}:
+        values = [_name(value, columns, name, row) for row, value in enumerate(values)]
     form = {name: name and unicodedata.normalize("NFC", name) for name in set(values)}
     distinct = set(form.values())
     if len(distinct) == 1:
         return next(iter(distinct))
     return values if len(distinct) == len(form) and distinct == form.keys() else [form[v] for v in values]
+
+
+def _name(value: Any, columns: Any, column: str, row: int) -> str | None:
+    """Return a name: a text, or a number as a text."""
+    if isinstance(value, str) or _missing(value):
+        return value if isinstance(value, str) else None
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
+        raise AnnotationError("a name (text)", source=columns.source, row=row, column=column, found=value)
+    return id_text(value)
 
 
 def with_input(instruction: str, more: str) -> str:
@@ -159,26 +167,22 @@ def verdict_codes(values: Mapping[str, Any]) -> dict[Any, float]:
     return out
 
 
-def further(columns: Any, used: set[str]) -> dict[str, Sequence]:
-    """Return the other columns that hold one number, truth value or short text a row.
+def further(columns: Any, used: Collection[str]) -> dict[str, Sequence]:
+    """Return the other columns that hold one number, truth value, date or short text a row.
 
     They make groups, such as a category or a language. Long texts, lists and records are left out, and so
     are names that the table has of its own.
     """
     out = {}
     for name in columns.names:
-        if (
-            name in used
-            or name in RESERVED
-            or name.startswith(("conversation_", "output_", "response_", "answer_"))
-        ):
-            continue
-        if is_nested(columns.arrow(name)):
+        if name in used or name in RESERVED or is_nested(columns.arrow(name)):
             continue
         values = columns.get(name)
-        if set(map(type, values)) <= SCALARS and not any(
-            isinstance(value, str) and len(value) > LONGEST_LABEL for value in values
-        ):
+        kinds = set(map(type, values))
+        if not all(issubclass(kind, SCALARS) for kind in kinds):
+            continue
+        texts = values if kinds == {str} else [value for value in values if type(value) is str]
+        if max(map(len, texts), default=0) <= LONGEST_LABEL:
             out[name] = values
     return out
 
@@ -369,18 +373,25 @@ def _extra(values: Any, sizes: list[int]) -> Any:
         else _array(value)
         for value, size in zip(values, sizes, strict=True)
     ]
-    if {part.dtype.kind for part in parts} <= set("fiu"):
+    kinds = {part.dtype.kind for part in parts}
+    if kinds <= set("fiu") or kinds == {"b"}:
         return np.concatenate(parts)
     return np.concatenate([part.astype(object) for part in parts])
 
 
 def _array(values: Any) -> np.ndarray:
-    """Return one entry a row; lists and the like, where a text was expected, stay as they are."""
-    if not isinstance(values, np.ndarray) and any(isinstance(v, (list, tuple, np.ndarray)) for v in values):
-        out = np.empty(len(values), dtype=object)
-        out[:] = values
-        return out
-    return np.asarray(values)
+    """Return one entry a row: numbers as such, lists and the like as objects."""
+    if isinstance(values, np.ndarray):
+        return values
+    kinds = set(map(type, values))
+    if kinds <= {int, float, type(None)}:
+        try:
+            return np.array(values, dtype=float if type(None) in kinds else None)
+        except OverflowError:
+            pass
+    out = np.empty(len(values), dtype=object)
+    out[:] = values
+    return np.asarray(values) if kinds == {bool} else out
 
 
 def _check_unique(table: pd.DataFrame, parts: Any, sizes: list[int]) -> None:

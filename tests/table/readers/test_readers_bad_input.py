@@ -314,7 +314,7 @@ def test_parquet_bomb_and_huge_files_are_refused(tmp_path, monkeypatch):
     [
         ({"instruction": "Say hello."}, r"row 1, column 'instruction': .*row 0 has the same instruction"),
         ({"instruction": None}, "row 1, column 'instruction': found None, expected text"),
-        ({"generator": 3}, r"row 1, column 'generator': found 3, expected a name"),
+        ({"generator": True}, r"row 1, column 'generator': found True, expected a name"),
     ],
 )
 def test_bad_outputs(tmp_path, change, message):
