@@ -52,6 +52,51 @@ FORMATS = {  # one record of every other format that one file holds
         "response_b": "y",
         "annotations": {"h": {"pref": "a"}, "p": {"pref": None}},
     },
+    "helpsteer 2": {"prompt": "p", "response_1": "x", "response_2": "yy", "preference_strength": 1},
+    "rewardbench 2": {"prompt": "p", "chosen": ["x"], "rejected": ["y", "z"], "models": ["a", "b", "c"]},
+    "judgebench": {
+        "pair_id": "1",
+        "question": "p",
+        "response_model": "m",
+        "source": "s",
+        "response_A": "x",
+        "response_B": "yy",
+        "label": "A>B",
+    },
+    "judgebench judged": {
+        "question": "p",
+        "response_A": "x",
+        "response_B": "yy",
+        "judge_name": "j",
+        "judgments": [{"judgment": {"judge_model": "m"}, "decision": "A>B"}, None],
+    },
+    "auto_j": {"scenario": "s", "label": 2, "prompt": "p", "response 1": "x", "response 2": "yy"},
+    "ultrafeedback": {
+        "instruction": "p",
+        "source": "s",
+        "completions": [
+            {"model": "a", "response": "x", "overall_score": 7, "annotations": {"honesty": {"Rating": "3"}}},
+            {
+                "model": "b",
+                "response": "yy",
+                "overall_score": 5,
+                "annotations": {"honesty": {"Rating": "N/A"}},
+            },
+        ],
+    },
+    "llm_comparator": {
+        "models": [{"name": "a"}, {"name": "b"}],
+        "input_text": "p",
+        "tags": ["t"],
+        "output_text_a": "x",
+        "output_text_b": "yy",
+        "score": 0.5,
+        "individual_rater_scores": [
+            {"score": 1.5, "is_flipped": True, "custom_fields": {"judge": "j"}},
+            {"score": -0.5, "is_flipped": False},
+        ],
+        "custom_fields": {"language": "de", "words": [1, 2]},
+    },
 }
 SUFFIXES = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".json.gz", ".csv.gz")
 QUICK = settings(
@@ -75,6 +120,13 @@ SEEDS = [
     gzip.compress(GOOD, mtime=0),
     parquet(json.loads(GOOD)),
     *(json.dumps([record, record]).encode() for record in FORMATS.values()),
+    json.dumps(
+        {
+            "metadata": {},
+            "models": [{"name": "a"}, {"name": "b"}],
+            "examples": [FORMATS["llm_comparator"]] * 2,
+        }
+    ).encode(),
 ]
 
 

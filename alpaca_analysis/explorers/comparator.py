@@ -24,7 +24,7 @@ def to_comparator(table: pd.DataFrame, path) -> Path:
     The model is A and the reference B. Judgements of one pair, by several judges, in both orders or
     repeated, are its individual ratings; its score is their mean, 1.5 where A always wins and -1.5 where B
     does. Source and further columns are tags and custom fields, lengths and features of both outputs
-    fields per model, a judge's explanation its rationale.
+    fields per model, a judge's explanation its rationale. `read_annotations` reads the file back.
 
     Parameters
     ----------
@@ -135,9 +135,12 @@ def _rating(row) -> dict[str, Any]:
     return {
         "score": float(RANGE * (2 * row["outcome"] - 1)) if known else None,
         "rating_label": parts.verdict(row["outcome"]),
-        "is_flipped": row.get("position") == 2,
+        "is_flipped": None if pd.isna(row.get("position")) else row["position"] == 2,
         "rationale": read.shortened(why),
-        "custom_fields": {"judge": "" if pd.isna(row["annotator"]) else str(row["annotator"])},
+        "custom_fields": {
+            "judge": "" if pd.isna(row["annotator"]) else str(row["annotator"]),
+            "outcome": str(float(row["outcome"])) if known else "",  # its reader takes it as it was
+        },
     }
 
 

@@ -12,7 +12,18 @@ from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
 from alpaca_analysis.table.checks import check, columns_once
 from alpaca_analysis.table.groups import require_judged
-from alpaca_analysis.table.readers import alpaca_eval, arena, games, llmbar, mapped, pandalm, preferences
+from alpaca_analysis.table.readers import (
+    alpaca_eval,
+    arena,
+    games,
+    judgebench,
+    llm_comparator,
+    llmbar,
+    mapped,
+    pandalm,
+    preferences,
+    ultrafeedback,
+)
 from alpaca_analysis.table.readers.files import Columns
 from alpaca_analysis.table.readers.hub import read_sources
 from alpaca_analysis.table.readers.rows import Provenance, Rows, frame, join, verdict_codes
@@ -30,6 +41,10 @@ Format = Literal[
     "helpsteer",
     "chosen",
     "annotated_pairs",
+    "judgebench",
+    "auto_j",
+    "ultrafeedback",
+    "llm_comparator",
     "table",
 ]
 SINGLE: dict[str, Callable[..., Rows]] = {  # formats whose files are read one by one
@@ -39,6 +54,10 @@ SINGLE: dict[str, Callable[..., Rows]] = {  # formats whose files are read one b
     "helpsteer": lambda columns, texts: preferences.helpsteer(columns, texts=texts),
     "chosen": lambda columns, texts: preferences.chosen(columns, texts=texts),
     "annotated_pairs": lambda columns, texts: preferences.annotated_pairs(columns, texts=texts),
+    "judgebench": lambda columns, texts: judgebench.to_rows(columns, texts=texts),
+    "auto_j": lambda columns, texts: preferences.auto_j(columns, texts=texts),
+    "ultrafeedback": lambda columns, texts: ultrafeedback.to_rows(columns, texts=texts),
+    "llm_comparator": lambda columns, texts: llm_comparator.to_rows(columns, texts=texts),
 }
 RECOGNISED: dict[str, Callable[[Any], bool]] = {  # in the order in which they are tried
     "arena": arena.is_arena,
@@ -47,6 +66,10 @@ RECOGNISED: dict[str, Callable[[Any], bool]] = {  # in the order in which they a
     "helpsteer": preferences.is_helpsteer,
     "annotated_pairs": preferences.is_annotated_pairs,
     "chosen": preferences.is_chosen,
+    "judgebench": judgebench.is_judgebench,
+    "auto_j": preferences.is_auto_j,
+    "ultrafeedback": ultrafeedback.is_ultrafeedback,
+    "llm_comparator": llm_comparator.is_comparator,
 }
 
 
@@ -76,7 +99,7 @@ def read_annotations(
         network; without one, a warning names the revision that was read.
         Of a folder, files called ``annotations.*`` are read, or all data files if there are none.
     format : {"auto", "alpaca_eval", "arena", "mt_bench", "arena_hard", "pandalm", "llmbar", "helpsteer", \
-"chosen", "annotated_pairs", "table"}
+"chosen", "annotated_pairs", "judgebench", "auto_j", "ultrafeedback", "llm_comparator", "table"}
         What the records are; "auto" tells by their columns.
 
         - "alpaca_eval": ``instruction, output_1, output_2, generator_1, generator_2, preference``.
@@ -86,8 +109,13 @@ def read_annotations(
           or one-hot), optionally judge, turn and conversations.
         - "mt_bench": MT-bench's ``gpt-4_pair.jsonl``, and "arena_hard": Arena-Hard's judgements; both hold
           two games in each record, one for each order of presentation.
-        - "helpsteer": ``response1, response2, overall_preference``; "chosen": ``chosen, rejected``, texts or
-          messages; "annotated_pairs": several annotators on each pair.
+        - "helpsteer": ``response1, response2, overall_preference`` (HelpSteer3), or ``response_1, response_2,
+          preference_strength`` (HelpSteer2); "chosen": ``chosen, rejected``, texts or messages, or lists of
+          texts (RewardBench 2); "annotated_pairs": several annotators on each pair.
+        - "judgebench": ``question, response_A, response_B, label``, and judges' files with ``judgments``;
+          "auto_j": ``response 1, response 2, label``, people's.
+        - "ultrafeedback": ``instruction`` and rated ``completions``, of which every two make a row.
+        - "llm_comparator": LLM Comparator's file, a row for each rating.
         - "pandalm": the test set with three human columns, and judges' files joined by ``idx``.
         - "llmbar": gold labels, and judges' verdicts in both orders; LLMEval^2's pairs too.
         - "table": the table itself, one row a judgement: ``model`` and ``outcome`` (1 the model is

@@ -30,6 +30,7 @@ from alpaca_analysis.table.readers.parquet import read_parquet
 MAX_EXPANSION = 100
 ALWAYS_EXPANDED = 64 * 2**20
 MAX_BYTES = 4 * 2**30
+MOST_COLUMNS = 2000
 # Columns of a CSV file that hold numbers; all others are taken as text, as written.
 NUMBER_COLUMNS = {
     *("preference", "outcome", "n", "position", "repeat", "length_model", "length_reference"),
@@ -83,6 +84,9 @@ class Columns:
         else:
             self.names = dict.fromkeys(columns)
         self._lists: dict[str, Any] = {}
+        if len(self.names) > MOST_COLUMNS:
+            found = Verbatim(f"{len(self.names):,}")
+            raise AnnotationError(f"at most {MOST_COLUMNS:,} columns", source=source, found=found)
         if not len(self):
             raise AnnotationError("at least one record, found none", source=source)
 
@@ -279,11 +283,22 @@ def _json_records(data: bytes, path: Path, *, lines: bool) -> list:
         if not data.lstrip().startswith(b"{") or b"\n" not in data.strip():
             raise
         return _json_lines(data, path)  # JSON Lines under another name
-    if isinstance(records, dict) and isinstance(records.get("comparisons"), list):  # AnnotatedPairs
-        return records["comparisons"]
+    if isinstance(records, dict):
+        records = _unwrapped(records)
     if not isinstance(records, list):
         raise AnnotationError("a list of records", source=path, found=Verbatim(type(records).__name__))
     return records
+
+
+def _unwrapped(content: dict) -> Any:
+    """Return the records of a file that has something else around them."""
+    if isinstance(content.get("comparisons"), list):  # AnnotatedPairs
+        return content["comparisons"]
+    examples = content.get("examples")
+    if isinstance(examples, list) and "models" in content:  # LLM Comparator
+        models = {"models": content["models"]}
+        return [each | models if isinstance(each, dict) else each for each in examples]
+    return content
 
 
 def _json_lines(data: bytes, path: Path) -> list:

@@ -11,8 +11,12 @@ from alpaca_analysis.table.readers.arena import judged_turns, question_ids
 from alpaca_analysis.table.readers.files import Columns
 from alpaca_analysis.table.readers.rows import Rows, further, names, require_outcome
 
-GRADES = {"A>>B": 1.0, "A>B": 1.0, "A=B": 0.5, "B>A": 0.0, "B>>A": 0.0, "A<B": 0.0, "A<<B": 0.0, "B=A": 0.5}
-STRONG = {"A>>B", "B>>A", "A<<B"}
+GRADES = {
+    **dict.fromkeys(("A>>B", "A>B", "B<A", "B<<A"), 1.0),
+    **dict.fromkeys(("A=B", "B=A"), 0.5),
+    **dict.fromkeys(("B>A", "B>>A", "A<B", "A<<B"), 0.0),
+}
+STRONG = {"A>>B", "B>>A", "A<<B", "B<<A"}
 
 
 def is_mt_bench(names: Any) -> bool:
@@ -94,11 +98,18 @@ def arena_hard(columns: Columns) -> Rows:
 
 def _scores(games: Any, source: str, row: int) -> list:
     good = isinstance(games, list) and len(games) == 2
-    found = [game.get("score") if isinstance(game, dict) else None for game in games] if good else None
-    if found is None or any(score is not None and score not in GRADES for score in found):
+    found = (
+        [_grade(game.get("score")) if isinstance(game, dict) else None for game in games] if good else None
+    )
+    if found is None or any(score is not None and not _is_word(score, GRADES) for score in found):
         expected = f"two games with a 'score' of {', '.join(GRADES)} or null"
         raise AnnotationError(expected, source=source, row=row, column="games", found=found or games)
     return found
+
+
+def _grade(score: Any) -> Any:
+    """Return a verdict without the brackets in which judges write it."""
+    return score.strip().removeprefix("[[").removesuffix("]]") if isinstance(score, str) else score
 
 
 def _rows(

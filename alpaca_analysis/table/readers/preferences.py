@@ -14,7 +14,9 @@ from alpaca_analysis.table.checks import id_text
 from alpaca_analysis.table.readers.arena import repeats, said_by
 from alpaca_analysis.table.readers.files import Columns
 from alpaca_analysis.table.readers.rows import (
+    MOST_COMPLETIONS,
     Rows,
+    codes,
     further,
     instruction_id,
     lengths,
@@ -23,12 +25,19 @@ from alpaca_analysis.table.readers.rows import (
     require_outcome,
 )
 
+SIGNED = (  # HelpSteer3, HelpSteer2
+    ("response1", "response2", "overall_preference"),
+    ("response_1", "response_2", "preference_strength"),
+)
+SIDES = ("chosen", "rejected")
+AUTO_J = ("response 1", "response 2", "label")
+LABELS = {0: 1.0, 1: 0.0, 2: 0.5, "0": 1.0, "1": 0.0, "2": 0.5}
 PREFERRED = {"a": 1.0, "text_a": 1.0, "b": 0.0, "text_b": 0.0, "tie": 0.5, "draw": 0.5}
 
 
 def is_helpsteer(names: Any) -> bool:
-    """Tell whether records are HelpSteer3's, with a signed preference between two responses."""
-    return all(name in names for name in ("response1", "response2", "overall_preference"))
+    """Tell whether records are HelpSteer's, with a signed preference between two responses."""
+    return any(all(name in names for name in fields) for fields in SIGNED)
 
 
 def is_chosen(names: Any) -> bool:
@@ -41,54 +50,117 @@ def is_annotated_pairs(names: Any) -> bool:
     return all(name in names for name in ("response_a", "response_b", "annotations"))
 
 
+def is_auto_j(names: Any) -> bool:
+    """Tell whether records are Auto-J's pairs with people's labels."""
+    return all(name in names for name in AUTO_J)
+
+
 def helpsteer(columns: Columns, *, texts: bool = False) -> Rows:
-    """Make rows of HelpSteer3: negative where response 1 is better, 0 a draw; how much better is kept.
+    """Make rows of HelpSteer3 or 2: negative where response 1 is better, 0 a draw; how much better is kept.
 
     Parameters
     ----------
     columns : Columns
-        The fields ``response1``, ``response2``, ``overall_preference`` (-3 to 3) and ``context``.
+        The fields ``response1``, ``response2``, ``overall_preference`` (-3 to 3) and ``context``, or
+        ``response_1``, ``response_2``, ``preference_strength`` and ``prompt``.
     texts : bool
         Keep prompt and responses.
     """
-    preference = numbers(columns, "overall_preference")
-    sides = [columns.texts(f"response{k}") for k in (1, 2)]
-    prompts = _prompts(columns, "context")
+    *written, said = next((f for f in SIGNED if all(name in columns for name in f)), SIGNED[0])
+    columns.require(said)
+    preference = numbers(columns, said)
+    sides = [columns.texts(name) for name in written]
+    asked = "context" if "context" in columns else "prompt"
     outcome = np.where(np.isnan(preference), np.nan, (1 - np.sign(preference)) / 2)
-    named = {"model": "response1", "reference": "response2"}
-    return _rows(
-        columns,
-        named,
-        prompts,
-        sides,
-        outcome,
-        further(columns, {"response1", "response2", "context"}),
-        texts,
-    )
+    named = dict(zip(("model", "reference"), written, strict=True))
+    extra = further(columns, {*written, asked})
+    return _rows(columns, named, _prompts(columns, asked), sides, outcome, extra, texts)
+
+
+def auto_j(columns: Columns, *, texts: bool = False) -> Rows:
+    """Make rows of Auto-J's pairs: people preferred response 1 (0), response 2 (1) or neither (2).
+
+    Parameters
+    ----------
+    columns : Columns
+        The fields ``response 1``, ``response 2``, ``label`` and ``prompt``; optional ``scenario``.
+    texts : bool
+        Keep prompt and responses.
+    """
+    *written, said = AUTO_J
+    sides = [columns.require(name) for name in written]
+    expected = "0 for response 1, 1 for response 2, 2 for a draw, or null"
+    outcome = codes(columns.require(said), LABELS, columns=columns, column=said, expected=expected)
+    named = {"model": written[0], "reference": written[1], "annotator": "human"}
+    extra = further(columns, {*AUTO_J, "prompt"})
+    return _rows(columns, named, _prompts(columns, "prompt"), sides, outcome, extra, texts)
 
 
 def chosen(columns: Columns, *, texts: bool = False) -> Rows:
     """Make rows of chosen and rejected responses; ``chosen_model`` and ``rejected_model`` name them.
 
+    Where a record has lists of texts, as in RewardBench 2, each chosen one against each rejected one makes a
+    row; ``models`` names the chosen ones first.
+
     Parameters
     ----------
     columns : Columns
-        The fields ``chosen`` and ``rejected``, texts or lists of messages; optional ``prompt``, scores.
+        The fields ``chosen`` and ``rejected``, texts, lists of messages or lists of texts; optional
+        ``prompt``, scores.
     texts : bool
         Keep prompt and responses.
     """
-    models = [names(columns, f"{side}_model") for side in ("chosen", "rejected")]
+    said = [columns.require(side) for side in SIDES]
+    several = any(isinstance(value, list) and value and isinstance(value[0], str) for value in said[0])
+    pairs = _several(columns, said) if several else [(row, 0, 0) for row in range(len(columns))]
+    record = [row for row, *_ in pairs]
+    if several:
+        sides = [
+            [values[row][k] for row, *at in pairs for k in [at[side]]] for side, values in enumerate(said)
+        ]
+        models: list = _models_of_several(columns, said, pairs)
+    else:
+        sides = [
+            [_text(value, columns, row, side) for row, value in enumerate(values)]
+            for side, values in zip(SIDES, said, strict=True)
+        ]
+        models = [names(columns, f"{side}_model") for side in SIDES]
     if None in models:
-        models = ["chosen", "rejected"]
+        models = list(SIDES)
         warn(f"{columns.source}: 'chosen' wins by construction: compare lengths and features, not win rates")
-    sides = [
-        [_text(value, columns, row, side) for row, value in enumerate(columns.require(side))]
-        for side in ("chosen", "rejected")
-    ]
+    extra = further(columns, {*SIDES, "prompt", "chosen_model", "rejected_model"})
+    prompts = _prompts(columns, "prompt" if "prompt" in columns or several else "chosen")
+    if several:
+        extra = {name: [values[row] for row in record] for name, values in extra.items()}
+        prompts = [prompts[row] for row in record]
     named = {"model": models[0], "reference": models[1]}
-    extra = further(columns, {"chosen", "rejected", "prompt", "chosen_model", "rejected_model"})
-    prompts = _prompts(columns, "prompt" if "prompt" in columns else "chosen")
-    return _rows(columns, named, prompts, sides, np.ones(len(columns)), extra, texts)
+    return _rows(columns, named, prompts, sides, np.ones(len(record)), extra, texts, record=record)
+
+
+def _several(columns: Columns, said: list) -> list[tuple[int, int, int]]:
+    """Return every pair of a chosen and a rejected text: its record, and which texts of the two lists."""
+    pairs = []
+    for row, both in enumerate(zip(*said, strict=True)):
+        for side, listed in zip(SIDES, both, strict=True):
+            good = isinstance(listed, list) and 0 < len(listed) <= MOST_COMPLETIONS
+            if not good or not all(isinstance(text, str) for text in listed):
+                expected = f"a list of 1 to {MOST_COMPLETIONS} texts, as in other rows"
+                raise AnnotationError(expected, source=columns.source, row=row, column=side, found=listed)
+        pairs += [(row, a, b) for a in range(len(both[0])) for b in range(len(both[1]))]
+    return pairs
+
+
+def _models_of_several(columns: Columns, said: list, pairs: list) -> list:
+    """Return who wrote the texts of every pair, None where records do not name a model for each text."""
+    listed = columns.get("models") or [None] * len(columns)
+    for models, *both in zip(listed, *said, strict=True):
+        whole = isinstance(models, list) and len(models) == sum(map(len, both))
+        if not whole or not all(isinstance(name, str) for name in models):
+            return [None, None]
+    return [
+        [listed[row][a] for row, a, _ in pairs],
+        [listed[row][len(said[0][row]) + b] for row, _, b in pairs],
+    ]
 
 
 def annotated_pairs(columns: Columns, *, texts: bool = False) -> Rows:
@@ -180,7 +252,15 @@ def _text(value: Any, columns: Columns, row: int, field: str) -> Any:
 
 
 def _rows(
-    columns: Columns, named: dict, prompts: list, sides: list, outcome: np.ndarray, extra: dict, texts: bool
+    columns: Columns,
+    named: dict,
+    prompts: list,
+    sides: list,
+    outcome: np.ndarray,
+    extra: dict,
+    texts: bool,
+    *,
+    record: list | None = None,
 ) -> Rows:
     named = {"dataset": None, "annotator": None} | named
     ids = [None if prompt is None else instruction_id(prompt) for prompt in prompts]
@@ -198,6 +278,7 @@ def _rows(
             length_model=lengths(sides[0]),
             length_reference=lengths(sides[1]),
             extra=extra,
+            record=None if record is None else np.array(record),
             sha256=columns.sha256,
         )
     )

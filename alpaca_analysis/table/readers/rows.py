@@ -20,6 +20,7 @@ from alpaca_analysis.table.checks import instruction_id as _instruction_id
 OUTCOMES = {"model": 1.0, "reference": 0.0, "draw": 0.5}
 SCALARS = (str, int, float, type(None), np.generic, date, type(pd.NA), type(pd.NaT))
 LONGEST_LABEL = 200  # characters; what is longer is a text, not a label
+MOST_COMPLETIONS = 64  # of one instruction, where every two of them make a row
 RESERVED = {
     *COLUMNS,
     *("turn", "repeat", "both_bad", "instruction", "output_model", "output_reference"),
@@ -206,7 +207,7 @@ def numbers(columns: Any, name: str) -> np.ndarray:
     for row, value in enumerate(columns.get(name)):
         if _missing(value):
             continue
-        out[row] = _finite(value)
+        out[row] = finite(value)
         if np.isnan(out[row]):
             raise AnnotationError(
                 "a number or null", source=columns.source, row=row, column=name, found=value
@@ -214,8 +215,8 @@ def numbers(columns: Any, name: str) -> np.ndarray:
     return out
 
 
-def _finite(value: Any) -> float:
-    """Return a number; non-numbers become NaN."""
+def finite(value: Any) -> float:
+    """Return a finite number, also one written as text; anything else becomes NaN."""
     try:
         number = np.nan if isinstance(value, (bool, np.bool_)) else float(value)
     except (TypeError, ValueError, OverflowError):
