@@ -7,17 +7,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from alpaca_analysis.asking.server import PromptRefused, ServerError, ServerRefused
+from alpaca_analysis.asking.server import Forbidden, PromptRefused, ServerError, ServerRefused
 from alpaca_analysis.asking.store import BUSY, MINE, AnswerStore, request_key
+from alpaca_analysis.asking.transport import INTERRUPTED
 from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.progress import bar
 
 GIVE_UP_AFTER = 20  # requests in a row without a reply: the server is down, not busy
+REFUSED_AT_FIRST = 3  # states 401, 403 and 404 and never an answer: no access, not one prompt's fault
 
 
 class BudgetReached(RuntimeError):
@@ -26,6 +28,10 @@ class BudgetReached(RuntimeError):
 
 class Budget:
     """Money that may be spent: a request reserves the most it can cost and settles with what it did.
+
+    Some servers charge for more than the request's limit of tokens, such as hidden reasoning. So at first
+    one request is under way, then ever more, and what an answer cost beyond its bound is expected of the
+    next ones.
 
     Parameters
     ----------
@@ -36,6 +42,7 @@ class Budget:
     --------
     >>> budget = Budget(1.0)
     >>> budget.reserve(0.75)
+    0.75
     >>> budget.settle(0.75, 0.25)
     >>> budget.spent
     0.25
@@ -49,25 +56,62 @@ class Budget:
         self.limit = None if limit is None else options.number("max_cost", limit, 0)
         self.spent = 0.0
         self._reserved = 0.0
+        self._under_way = self._answered = 0
+        self._beyond = 1.0  # greatest cost of an answer in terms of its bound
         self._changed = threading.Condition()
 
-    def reserve(self, bound: float) -> None:
-        """Set `bound` dollars aside, waiting for requests under way; raise if it does not fit after them."""
+    def reserve(self, bound: float) -> float:
+        """Set aside the most that a request can cost, waiting for those under way, and return it.
+
+        Parameters
+        ----------
+        bound : float
+            Dollars, by the request's own limits.
+
+        Raises
+        ------
+        BudgetReached
+            It does not fit after the requests under way.
+        """
+        if self.limit is None:
+            return bound
         with self._changed:
-            while self.limit is not None and self.spent + self._reserved + bound > self.limit:
-                if self._reserved == 0:
+            while True:
+                most = bound * self._beyond
+                if self.spent + self._reserved + most <= self.limit and self._under_way <= self._answered:
+                    break
+                if not self._under_way:
                     raise BudgetReached(
                         f"${self.spent:.4f} of ${self.limit:.4f} spent; "
-                        f"the next request could cost ${bound:.4f}"
+                        f"the next request could cost ${most:.4f}"
                     )
                 self._changed.wait()
-            self._reserved += bound
+            self._reserved += most
+            self._under_way += 1
+            return most
 
-    def settle(self, bound: float, cost: float) -> None:
-        """Give back what was set aside and take what was spent."""
+    def settle(self, reserved: float, cost: float, *, bound: float = 0.0, answered: bool = True) -> None:
+        """Give back what was set aside and take what was spent.
+
+        Parameters
+        ----------
+        reserved : float
+            What `reserve` returned.
+        cost : float
+            Dollars that were spent.
+        bound : float
+            What the request could cost by its own limits.
+        answered : bool
+            Whether there was an answer, so that its cost says something of the next ones.
+        """
         with self._changed:
-            self._reserved = max(0.0, self._reserved - bound) if self._reserved - bound > 1e-12 else 0.0
+            left = self._reserved - reserved
+            self._reserved = left if left > 1e-12 else 0.0
+            self._under_way = max(0, self._under_way - 1)
+            self._answered += answered
             self.spent += cost
+            if bound > 0:
+                self._beyond = max(self._beyond, cost / bound)
             self._changed.notify_all()
 
 
@@ -114,7 +158,7 @@ def ask_all(
     label : str
         Word on the bar.
     interrupt : callable, optional
-        Ends all requests under way, on Ctrl-C.
+        Ends all requests under way, on Ctrl-C; called until none is left.
 
     Returns
     -------
@@ -124,31 +168,44 @@ def ask_all(
     Raises
     ------
     ServerRefused
-        No access, or no such model; nothing more is sent then.
+        No access, or no such model, and no answer to any request. Nothing more is sent then; where there are
+        answers they are returned, and what was not asked says why.
+    ValueError
+        A limit on money, and requests whose cost has no bound.
     """
-    if concurrency < 1:
-        raise ValueError(f"concurrency: found {concurrency!r}, expected at least 1")
-    work = _Work(send, store, budget or Budget(), bound, cost)
+    options.whole("concurrency", concurrency)
+    budget = budget or Budget()
+    if budget.limit is not None and math.isinf(max(map(bound, requests[:1]), default=0.0)):
+        raise ValueError("max_cost: the request sets no limit of tokens, so that its cost has no bound")
+    work = _Work(send, store, budget, bound, cost)
+    if store and store.knows_any(map(request_key, requests)):
+        work.has_answers = True
     results: list[Answered | None] = [None] * len(requests)
     # Not a `with` block: its exit would wait for every request that has not begun.
     pool = ThreadPoolExecutor(concurrency, thread_name_prefix="ask")
+    futures: list[Future] = []
     with store.renewing() if store else nullcontext(), _bar(len(requests), label, progress) as steps:
         try:
-            for i, answered in _in_turn(work, requests) if concurrency == 1 else _aside(work, requests, pool):
+            if concurrency > 1:
+                futures += [pool.submit(work.answer, request) for request in requests]
+            for i, answered in _as_completed(futures) if futures else _in_turn(work, requests):
                 results[i] = answered
                 steps.update()
                 if work.budget.spent:
                     steps.set_postfix_str(f"${work.budget.spent:.4f}")
         except KeyboardInterrupt:
-            work.stopped = "interrupted"
-            if interrupt:
-                interrupt()
+            work.stopped = INTERRUPTED
+            pool.shutdown(wait=False, cancel_futures=True)
+            while interrupt and wait([f for f in futures if not f.cancelled()], timeout=0.1).not_done:
+                interrupt()  # again and again: some may only just have begun
             if store:
                 print(f"interrupted: {store.count()} answers are kept in {store.path}", file=sys.stderr)
             raise
         finally:
-            work.stopped = work.stopped or "interrupted"
+            work.stopped = work.stopped or INTERRUPTED
             pool.shutdown(wait=True, cancel_futures=True)
+    if work.refused and not work.has_answers:
+        raise ServerRefused(work.refused)
     return [result for result in results if result is not None]
 
 
@@ -157,10 +214,10 @@ def _in_turn(work, requests):
         yield i, work.answer(request)
 
 
-def _aside(work, requests, pool):
-    futures = {pool.submit(work.answer, request): i for i, request in enumerate(requests)}
-    for future in as_completed(futures):
-        yield futures[future], future.result()
+def _as_completed(futures):
+    places = {future: i for i, future in enumerate(futures)}
+    for future in as_completed(places):
+        yield places[future], future.result()
 
 
 def ask_in_batches(
@@ -241,21 +298,28 @@ class _Work:
 
     def __init__(self, send, store, budget, bound, cost):
         self.send, self.store, self.budget, self.bound, self.cost = send, store, budget, bound, cost
-        self.stopped = ""
-        self._failed_in_a_row = 0
+        self.stopped = self.refused = ""
+        self.has_answers = False
+        self._failed_in_a_row = self._refusals = 0
         self._lock = threading.Lock()
 
     def answer(self, request) -> Answered:
         key = request_key(request) if self.store else ""
         found = self._claim(key)
         if isinstance(found, dict):
+            self.has_answers = True
             return Answered(found, cached=True)
         if found == BUSY:
             return Answered(None, f"not asked: {self.stopped}")
+        kept = False
         try:
-            return self._ask(key, request)
+            answered = self._ask(request)
+            if self.store and answered.answer is not None:
+                self.store.put(key, request, answered.answer)
+                kept = True
+            return answered
         finally:
-            if self.store:
+            if self.store and not kept:
                 self.store.release(key)
 
     def _claim(self, key):
@@ -269,41 +333,45 @@ class _Work:
             time.sleep(pause)
             pause = min(0.5, 2 * pause)
 
-    def _ask(self, key, request):
+    def _ask(self, request):
         if self.stopped:
             return Answered(None, f"not asked: {self.stopped}")
-        most = self.bound(request)
+        bound = self.bound(request)
         try:
-            self.budget.reserve(most)
+            reserved = self.budget.reserve(bound)
         except BudgetReached as reached:
             self.stopped = str(reached)
             return Answered(None, f"not asked: {reached}")
-        spent = most
+        spent, answered = reserved, True
         try:
             answer = self.send(request)
             paid = self.cost(answer)
-            spent = most if paid is None or not 0 <= paid < math.inf else paid
-            self._failed_in_a_row = 0
-        except ServerRefused as refused:
-            self.stopped, spent = str(refused), 0.0
-            raise
+            spent = paid if paid is not None and 0 <= paid < math.inf else _finite(reserved)
         except ServerError as error:
             self._count_failure(error)
-            spent = 0.0
+            spent, answered = 0.0, False
             return Answered(None, f"failed: {error}")
         finally:
-            self.budget.settle(most, spent)
-        if self.store:
-            self.store.put(key, request, answer)
+            self.budget.settle(reserved, spent, bound=bound, answered=answered)
+        self._failed_in_a_row, self.has_answers = 0, True
         return Answered(answer)
 
     def _count_failure(self, error):
-        if isinstance(error, PromptRefused):
-            return  # the server is up, and the next prompt may please it
+        """Stop asking where the next request would fare no better."""
         with self._lock:
-            self._failed_in_a_row += 1
-            if self._failed_in_a_row >= GIVE_UP_AFTER and not self.stopped:
-                self.stopped = f"{GIVE_UP_AFTER} requests in a row failed; the last: {error}"
+            if isinstance(error, (ServerRefused, Forbidden)) and not self.has_answers:
+                self._refusals += 1
+                enough = self._refusals >= REFUSED_AT_FIRST
+                self.refused = str(error) if enough or isinstance(error, ServerRefused) else ""
+                self.stopped = self.stopped or (self.refused if enough else "")
+            elif not isinstance(error, PromptRefused):  # a prompt's fault says nothing of the next
+                self._failed_in_a_row += 1
+                if self._failed_in_a_row >= GIVE_UP_AFTER and not self.stopped:
+                    self.stopped = f"{GIVE_UP_AFTER} requests in a row failed; the last: {error}"
+
+
+def _finite(dollars):
+    return dollars if math.isfinite(dollars) else 0.0
 
 
 def _bar(total, label, shown):

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 DEEPEST = 64  # levels of nesting that a reply may have
+MOST_TOKENS, MOST_DOLLARS = 10**8, 10**4  # of one reply; more is no count and no price
 ANSWERED = ("stop", "eos", "eos_token", "stop_sequence", "end_turn", "completed")
 _THINKING = re.compile(r"<(think|thinking|reasoning)>.*?</\1>\s*", re.DOTALL | re.IGNORECASE)
 _ENDING = re.compile(r"\A(?:(?!<think).)*?</think(?:ing)?>\s*", re.DOTALL | re.IGNORECASE)
@@ -23,7 +24,7 @@ def read_reply(text: str) -> tuple[dict | None, str]:
     (None, 'a reply that is not JSON')
     """
     try:
-        reply = json.loads(text)
+        reply = json.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError):
         return None, "a reply that is not JSON"
     if _is_deeper(reply, DEEPEST):
@@ -96,12 +97,18 @@ def server_reason(reply: Any) -> str:
 
 
 def _choice(answer):
-    return answer["reply"]["choices"][0]
+    """Return the first choice, empty where an older file of answers holds another shape."""
+    try:
+        choice = answer["reply"]["choices"][0]
+    except (KeyError, IndexError, TypeError):
+        return {}
+    return choice if isinstance(choice, dict) else {}
 
 
 def _message(answer):
     choice = _choice(answer)
-    return choice.get("message", choice)
+    message = choice.get("message", choice)
+    return message if isinstance(message, dict) else {}
 
 
 def reply_text(answer: dict) -> str:
@@ -109,9 +116,9 @@ def reply_text(answer: dict) -> str:
     message = _message(answer)
     content = message.get("content", message.get("text"))
     if isinstance(content, list):
-        texts = [part if isinstance(part, str) else part.get("text") for part in content]
+        texts = [part.get("text") if isinstance(part, dict) else part for part in content]
         return "".join(text for text in texts if isinstance(text, str))
-    return content or ""
+    return content if isinstance(content, str) else ""
 
 
 def finish_reason(answer: dict) -> str:
@@ -186,27 +193,43 @@ def no_answer(text: str, reason: str, *, refused: str = "", tools: bool = False)
     return "", ""
 
 
+def finite(value: Any) -> float | None:
+    """Return a number as a float, None for anything else: text, truth values, NaN, infinity, out of range.
+
+    Examples
+    --------
+    >>> finite(2), finite("2"), finite(10**400)
+    (2.0, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
+
+
 def tokens(usage: Any, name: str) -> int | None:
-    """Return a count of tokens, None where it is no whole number of at least 0.
+    """Return a count of tokens, None where it is no whole number of at least 0 or beyond belief.
 
     Examples
     --------
     >>> tokens({"prompt_tokens": -5}, "prompt_tokens") is None
     True
     """
-    found = usage.get(name) if isinstance(usage, dict) else None
-    if isinstance(found, bool) or not isinstance(found, (int, float)) or not math.isfinite(found):
-        return None
-    return int(found) if found >= 0 and found == int(found) and found < 1e12 else None
+    found = finite(usage.get(name)) if isinstance(usage, dict) else None
+    return int(found) if found is not None and found.is_integer() and 0 <= found <= MOST_TOKENS else None
 
 
 def stated_cost(reply: dict) -> float | None:
-    """Return the dollars that the server itself says it charged (``usage.cost``), None where it does not."""
+    """Return the dollars that the server itself says it charged (``usage.cost``), None where it does not.
+
+    What is negative or beyond belief for one reply is no statement.
+    """
     usage = reply.get("usage")
-    found = usage.get("cost") if isinstance(usage, dict) else None
-    if isinstance(found, bool) or not isinstance(found, (int, float)):
-        return None
-    return float(found) if math.isfinite(found) and found >= 0 else None
+    found = finite(usage.get("cost")) if isinstance(usage, dict) else None
+    return found if found is not None and 0 <= found <= MOST_DOLLARS else None
 
 
 def charged(reply: dict, price: list[float] | tuple[float, ...]) -> float | None:

@@ -14,16 +14,17 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from alpaca_analysis.asking.fields import most_tokens
 from alpaca_analysis.asking.replies import charged, read_reply, reply_text, server_reason, stated_cost
-from alpaca_analysis.asking.transport import Response, Transport, TransportError
+from alpaca_analysis.asking.transport import INTERRUPTED, Response, Transport, TransportError
 from alpaca_analysis.foundations.secrets import address_secrets, hide, hide_in
 
-__all__ = ["PromptRefused", "Server", "ServerError", "ServerRefused", "reply_text"]
+__all__ = ["Forbidden", "PromptRefused", "Server", "ServerError", "ServerRefused", "reply_text"]
 
 OFFICIAL_ADDRESS = "https://api.openai.com/v1"
 TRIED_AGAIN = (408, 409, 425, 429)  # and 5xx
+FIRST_PAUSE, LONGEST_OWN_PAUSE = 0.25, 8.0  # seconds; they double from try to try
 LONGEST_PAUSE = 60.0  # seconds between two tries, whatever the server asks for
-FORBIDDEN_AT_FIRST = 3  # replies 403 before any other: no access, not one prompt's fault
 
 
 class ServerError(RuntimeError):
@@ -36,6 +37,10 @@ class ServerRefused(ServerError):
 
 class PromptRefused(ServerError):
     """A refusal that concerns one request alone, such as a prompt that is filtered or too long."""
+
+
+class Forbidden(PromptRefused):
+    """State 403: no access, or, with some servers, a prompt that they filter."""
 
 
 class Server:
@@ -100,7 +105,6 @@ class Server:
         self.price = _check_price(price)
         self.headers, self.query = dict(headers or {}), dict(query or {})
         self._transport = Transport(timeout=self.timeout)
-        self._forbidden, self._replied = 0, False
         self._lock = threading.Lock()
 
     def __repr__(self):
@@ -134,26 +138,25 @@ class Server:
         Raises
         ------
         ServerRefused
-            States 401 and 404, and 403 where it is all that the server says.
+            States 401 and 404.
         PromptRefused
-            The server found this request wrong (400, 403, 413, 422 and the like).
+            The server found this request wrong (400, 413, 422 and the like; `Forbidden`: 403).
         ServerError
             Nothing usable after all retries.
         """
         import httpx  # noqa: F401, a missing package is told before the first try
 
         start = time.monotonic()
+        transport = self._transport  # one for all tries: once it is closed there is none any more
         wrong, headers, content = "", self._headers(), _encode(body)
         for attempt in range(self.max_retries + 1):
-            pause = min(8.0, 0.25 * 2**attempt) * random.uniform(0.5, 1.0)
+            pause = min(LONGEST_OWN_PAUSE, FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.0)
             try:
-                response = self._transport.request(
+                response = transport.request(
                     "POST", self.address + path, headers=headers, params=self.query, content=content
                 )
             except TransportError as error:
                 wrong = str(error)
-                if wrong == "interrupted":
-                    break
             else:
                 reply, wrong = self._read(response)
                 if reply is not None:
@@ -163,9 +166,10 @@ class Server:
                         "date": datetime.now(UTC).isoformat(timespec="seconds"),
                     }
                 pause = _asked_pause(response.headers, pause)
-            if attempt < self.max_retries:
-                time.sleep(pause)
-        tries = f", {self.max_retries + 1} times" if self.max_retries and wrong != "interrupted" else ""
+            if transport.closed.wait(pause if attempt < self.max_retries else 0):
+                wrong = INTERRUPTED
+                break
+        tries = f", {self.max_retries + 1} times" if self.max_retries and wrong != INTERRUPTED else ""
         raise ServerError(f"{self.address}: {self._shorten(wrong)}{tries}")
 
     def _read(self, response: Response):
@@ -173,24 +177,12 @@ class Server:
         state = response.state
         if state < 300:
             reply, wrong = read_reply(response.text)
-            if reply is not None:
-                self._replied = True
-                reply = hide_in(reply, self._secrets())
-            return reply, wrong
+            return reply and hide_in(reply, self._secrets()), wrong
         wrong = f"state {state}, {_said(response.text)}"
         if state in TRIED_AGAIN or state >= 500:
             return None, wrong
-        raise self._refusal(state)(f"{self.address}: {self._shorten(wrong)}")
-
-    def _refusal(self, state):
-        if state in (401, 404) or state < 400:
-            return ServerRefused
-        if state == 403:
-            with self._lock:
-                self._forbidden += 1
-                if not self._replied and self._forbidden >= FORBIDDEN_AT_FIRST:
-                    return ServerRefused
-        return PromptRefused
+        kind = ServerRefused if state in (401, 404) or state < 400 else PromptRefused
+        raise (Forbidden if state == 403 else kind)(f"{self.address}: {self._shorten(wrong)}")
 
     def _headers(self):
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -224,7 +216,9 @@ class Server:
 
     def cost(self, answer: dict) -> float | None:
         """Return the dollars one answer cost, None where price or usage are unknown or impossible."""
-        reply = answer["reply"]
+        reply = answer.get("reply")
+        if not isinstance(reply, dict):
+            return None
         stated = stated_cost(reply)
         if stated is not None or self.price is None:
             return stated
@@ -234,24 +228,21 @@ class Server:
         """Return dollars that one request cannot exceed: a token is at least one byte of the prompt.
 
         Each of ``n`` (or ``best_of``) answers may be as long as the limit says. What a server charges
-        beyond its own limit, such as hidden reasoning, is known only from its reply.
+        beyond its own limit, such as hidden reasoning, is known only from its reply. A request without a
+        limit of tokens has no bound.
         """
         if self.price is None:
             return 0.0
         prompt = json.dumps(body.get("messages", body.get("prompt", "")), ensure_ascii=False)
         n_bytes = len(prompt.encode("utf-8", "surrogatepass"))
-        longest = max(_count(body, "max_completion_tokens", 0), _count(body, "max_tokens", 0))
-        answers = max(_count(body, "n", 1), _count(body, "best_of", 1))
-        return (max(self.price[0::2]) * n_bytes + self.price[1] * longest * answers) / 1e6
+        of_answers = self.price[1] * most_tokens(body) if self.price[1] else 0.0
+        return (max(self.price[0::2]) * n_bytes + of_answers) / 1e6
 
     def close(self) -> None:
-        """End all waits and close the connections."""
-        self._transport.close()
-
-
-def _count(body, name, default):
-    found = body.get(name)
-    return found if isinstance(found, (int, float)) and found > default else default
+        """End all waits and close the connections. A later request opens new ones."""
+        with self._lock:
+            transport, self._transport = self._transport, Transport(timeout=self.timeout)
+        transport.close()
 
 
 def _encode(body):

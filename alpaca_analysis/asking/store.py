@@ -129,7 +129,18 @@ class AnswerStore:
         """Return the kept answer to `key`, None where there is none."""
         with self._transaction() as sql:
             row = sql.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
-        return json.loads(row[0]) if row else None
+        return _loaded(row[0]) if row else None
+
+    def knows_any(self, keys: Iterable[str]) -> bool:
+        """Tell whether an answer to one of `keys` is kept."""
+        listed = list(keys)
+        with self._lock, self._telling():
+            for start in range(0, len(listed), 500):
+                some = listed[start : start + 500]
+                question = f"SELECT 1 FROM answers WHERE key IN ({','.join('?' * len(some))}) LIMIT 1"
+                if self._connection.execute(question, some).fetchone():
+                    return True
+        return False
 
     def forget(self, keys: Iterable[str]) -> None:
         """Forget the answers to `keys`, so that they are asked again."""
@@ -142,7 +153,10 @@ class AnswerStore:
         with self._transaction() as sql:
             row = sql.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
             if row:
-                return json.loads(row[0])
+                kept = _loaded(row[0])
+                if kept is not None:
+                    return kept
+                sql.execute("DELETE FROM answers WHERE key = ?", (key,))
             now = time.time()
             held = sql.execute("SELECT expires FROM claims WHERE key = ?", (key,)).fetchone()
             if held and held[0] > now:
@@ -214,6 +228,15 @@ def _leave_addresses_out(sql):
         request = {name: value for name, value in json.loads(text).items() if name != "address"}
         row = (request_key(request), json.dumps(request, sort_keys=True), key)
         sql.execute("UPDATE OR IGNORE answers SET key = ?, request = ? WHERE key = ?", row)
+
+
+def _loaded(text):
+    """Return a kept answer, None where it cannot be read: it is asked for again."""
+    try:
+        kept = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return kept if isinstance(kept, dict) else None
 
 
 def default_path() -> Path:

@@ -174,7 +174,7 @@ def texts(name: str, values: Any) -> list[str]:
     if isinstance(values, str):
         raise ValueError(f"{name}: found {values!r}, expected a sequence of texts, such as [{values!r}]")
     found = _listed(values)
-    if values is None or not all(isinstance(value, str) for value in found):
+    if not isinstance(values, Iterable) or not all(isinstance(value, str) for value in found):
         raise ValueError(f"{name}: found {values!r}, expected a sequence of texts")
     return found
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from alpaca_analysis.asking import replies
+from alpaca_analysis.asking.fields import check_fields
 from alpaca_analysis.asking.functions import call, name_of
 from alpaca_analysis.asking.replies import without_thinking
 from alpaca_analysis.asking.server import Server, ServerError
@@ -179,7 +180,7 @@ class ServerBackend(Backend):
         Dollars per million tokens of prompt and of completion, and of a prompt that the server has in
         its cache.
     extra : dict, optional
-        Further fields of the request.
+        Further fields of the request; None leaves a field out.
     name : str, optional
         Goes into the outputs as ``generator``; by default the model's name.
     """
@@ -206,7 +207,7 @@ class ServerBackend(Backend):
         self.server = Server(
             base_url, api_key_env=api_key_env, timeout=timeout, max_retries=max_retries, price=price
         )
-        self.extra = dict(extra or {})
+        self.extra = check_fields("extra", extra)
         self.name = name or model
 
     @property
@@ -231,7 +232,8 @@ class ServerBackend(Backend):
 
     def _request(self, path, body):
         # Not the address: an answer is known by what was asked, wherever.
-        return {"path": path, "body": {**body, **self.extra}}
+        sent = {name: value for name, value in {**body, **self.extra}.items() if value is not None}
+        return {"path": path, "body": sent}
 
     def answer(self, request: dict) -> dict:
         """Ask the server."""

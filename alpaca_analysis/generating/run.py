@@ -269,4 +269,5 @@ def _ask(backend, requests, cache, concurrency, budget, progress, again):
             cost=backend.cost,
             progress=progress,
             label=label,
+            interrupt=backend.close if backend.is_remote else None,
         )

@@ -233,12 +233,15 @@ class OneToken(Design):
     ----------
     min_mass : float
         Least probability of both labels together.
+    max_doubt : float
+        Most that a label which the server does not list may lower the outcome of the other.
     """
 
     name, typical_tokens = "one_token", 1
 
-    def __init__(self, *, min_mass: float = 0.5):
-        self.min_mass = min_mass
+    def __init__(self, *, min_mass: float = 0.5, max_doubt: float = 0.05):
+        self.min_mass = options.fraction("min_mass", min_mass)
+        self.max_doubt = options.fraction("max_doubt", max_doubt)
 
     def options(self, n: int) -> dict:
         """Return the limit on the answer, and whether its logprobs are wanted."""
@@ -252,14 +255,13 @@ class OneToken(Design):
         return ""  # one token is all that is asked for
 
     def _read(self, answer, n):
-        logprobs = answer["reply"]["choices"][0].get("logprobs") or {}
-        tokens = logprobs.get("content") or [{}]
-        return [read_label_logprobs(tokens[0].get("top_logprobs"), labels=("A", "B"), min_mass=self.min_mass)]
+        limits = {"min_mass": self.min_mass, "max_doubt": self.max_doubt}
+        return [read_label_logprobs(_first_token(answer), labels=("A", "B"), **limits)]
 
     @property
     def settings(self) -> dict:
-        """Return what identifies this design, its threshold included."""
-        return {**super().settings, "min_mass": self.min_mass}
+        """Return what identifies this design, its thresholds included."""
+        return {**super().settings, "min_mass": self.min_mass, "max_doubt": self.max_doubt}
 
 
 class Ranking(Design):
@@ -292,9 +294,7 @@ class BatchedChoice(Design):
     name = "batched_choice"
 
     def __init__(self, *, batch_size: int = 5):
-        if batch_size < 1:
-            raise ValueError(f"batch_size: found {batch_size!r}, expected at least 1")
-        self.batch_size = batch_size
+        self.batch_size = options.whole("batch_size", batch_size)
         self.typical_tokens = 6 * batch_size
 
     def options(self, n: int) -> dict:
@@ -358,10 +358,17 @@ def _fill(template, pair, *, safe=False):
     return "".join([*parts, rest])
 
 
+def _first_token(answer):
+    """Return what the server lists of the first token, None where it is of another shape."""
+    try:
+        return answer["reply"]["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+    except (TypeError, KeyError, IndexError):
+        return None
+
+
 def _refusal(answer):
-    choice = answer["reply"]["choices"][0]
     text = reply_text(answer)
-    if not text.strip() and choice.get("logprobs"):
+    if not text.strip() and _first_token(answer):
         text = "a label"
     kind, said = no_answer(text, finish_reason(answer), refused=refusal(answer), tools=has_tool_calls(answer))
     told = {"refusal": "the judge refused", "content_filter": "stopped by the server's content filter"}

@@ -17,6 +17,7 @@ from abc import ABC
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
+from alpaca_analysis.asking.fields import check_fields
 from alpaca_analysis.asking.functions import call, name_of
 from alpaca_analysis.asking.replies import finish_reason, reply_text
 from alpaca_analysis.asking.server import Server
@@ -274,9 +275,13 @@ class ChatJudge(Judge):
         self.server = Server(
             base_url, api_key_env=api_key_env, timeout=timeout, max_retries=max_retries, price=price
         )
-        self.sampling = {"temperature": temperature, "seed": seed}
+        options.number("temperature", temperature, 0, 2)
+        self.sampling = {
+            "temperature": temperature,
+            "seed": None if seed is None else options.whole("seed", seed, 0),
+        }
         self.max_tokens_field = max_tokens_field
-        self.extra = dict(extra or {})
+        self.extra = check_fields("extra", extra)
         # The name becomes a folder under results/<model>/.
         self.name = name or re.sub(r"[^\w.+-]+", "_", f"{self.design.name}_{model}")
 
@@ -294,9 +299,9 @@ class ChatJudge(Judge):
 
     def request(self, batch: Sequence[Shown], repeat: int) -> dict:
         """Return the body that is sent."""
-        options = self.design.options(len(batch))
-        options[self.max_tokens_field] = options.pop("max_tokens")
-        body = {"model": self.model, "messages": self.design.messages(batch), **options}
+        limits = self.design.options(len(batch))
+        limits[self.max_tokens_field] = limits.pop("max_tokens")
+        body = {"model": self.model, "messages": self.design.messages(batch), **limits}
         body["temperature"] = self.sampling["temperature"]
         if self.sampling["seed"] is not None:
             body["seed"] = self.sampling["seed"] + repeat
@@ -310,8 +315,11 @@ class ChatJudge(Judge):
         return self.server.send("/chat/completions", request["body"])
 
     def read(self, answer: dict, n: int) -> list[Reading]:
-        """Read the server's reply as the design says."""
-        return self.design.read(answer, n)
+        """Read the server's reply as the design says; what no design foresees costs its own pairs only."""
+        try:
+            return self.design.read(answer, n)
+        except Exception as error:  # whatever a server, or an older file of answers, holds
+            return [(math.nan, f"an answer of another shape ({type(error).__name__}: {error})"[:300])] * n
 
     def details(self, answer: dict) -> dict:
         """Return the judge's words, why they ended, how long they took, and when."""

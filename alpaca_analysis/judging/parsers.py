@@ -11,11 +11,13 @@ import ast
 import math
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from alpaca_analysis.table.readers.probabilities import share_of_first
+from alpaca_analysis.table.readers.probabilities import log_probability, share_of_first
 
 Reading = tuple[float, str]
+MOST = 1.02  # probability that a list of tokens may have together, after rounding
 LONGEST = 20_000  # characters; a ranking is about a hundred
 
 
@@ -76,20 +78,29 @@ def _literal(text):
 
 
 def read_label_logprobs(
-    top_logprobs: Sequence[dict] | None, *, labels: Sequence[str] = ("m", "M"), min_mass: float = 0.0
+    top_logprobs: Any,
+    *,
+    labels: Sequence[str] = ("m", "M"),
+    min_mass: float = 0.0,
+    max_doubt: float = 1.0,
 ) -> Reading:
     """Read the preference from the probabilities of the two labels as the first token.
 
     Parameters
     ----------
     top_logprobs : list of dict
-        ``token`` and ``logprob`` of the likeliest first tokens, as the server lists them.
+        ``token`` and ``logprob`` of the likeliest first tokens, as the server lists them. Anything else that
+        a server says has no outcome.
     labels : (str, str)
         The tokens that stand for the first and the second output, exactly.
     min_mass : float
         Least probability that both labels together must have: below it the judge was about to say
         something else, and the ratio of two small numbers is no preference. 0 accepts any, as
         AlpacaEval does.
+    max_doubt : float
+        Most that a label which is not listed may lower the outcome of the other, if it were as likely as the
+        list leaves room for. A list of one token says little of two labels. 1 accepts any, as AlpacaEval
+        does.
 
     Returns
     -------
@@ -98,7 +109,7 @@ def read_label_logprobs(
 
     Notes
     -----
-    With ``min_mass=0`` this is 2 minus what AlpacaEval's ``logprob_parser`` returns with
+    With ``min_mass=0`` and ``max_doubt=1`` this is 2 minus what AlpacaEval's ``logprob_parser`` returns with
     ``is_binarize=False``.
 
     Examples
@@ -109,19 +120,37 @@ def read_label_logprobs(
     >>> round(outcome, 12)
     0.75
     """
-    if not top_logprobs:
+    if not isinstance(top_logprobs, (list, tuple)) or not top_logprobs:
         return math.nan, "no logprobs"
-    listed = {
-        entry["token"]: entry["logprob"]
+    found = [
+        (entry.get("token"), log_probability(entry.get("logprob")))
         for entry in top_logprobs
-        if entry.get("token") in labels and isinstance(entry.get("logprob"), (int, float))
-    }
+        if isinstance(entry, Mapping)
+    ]
+    listed = {token: value for token, value in found if isinstance(token, str) and token in labels}
     if not listed:
         return math.nan, "neither label among the likeliest tokens"
-    if sum(map(math.exp, listed.values())) < min_mass:
+    if None in listed.values():
+        return math.nan, "log probabilities that are no numbers of at most 0"
+    likely = {token: value for token, value in listed.items() if value is not None}
+    every = [math.exp(value) for _, value in found if value is not None]
+    if min_mass > 0 and sum(every) > MOST:
+        return math.nan, "log probabilities that are more than certain together"
+    if sum(map(math.exp, likely.values())) < min_mass:
         return math.nan, "labels too unlikely"
-    share = share_of_first(listed, labels)
+    if len(likely) == 1 and _doubt(math.exp(next(iter(likely.values()))), every) > max_doubt:
+        return math.nan, "one label is not listed, and may be likely"
+    share = share_of_first(likely, labels)
     return share, "labels too unlikely" if math.isnan(share) else ""
+
+
+def _doubt(label, every):
+    """Return the greatest share of a label that is not listed, beside the one that is.
+
+    It is at most as likely as the last token of the list, and as what the list leaves over.
+    """
+    unlisted = max(0.0, min(min(every), 1 - sum(every)))
+    return unlisted / (label + unlisted) if label + unlisted > 0 else 0.0
 
 
 _CHOICE = re.compile(r"pair[ ]+(\d{1,4})[ ]*:[ ]*(A|B|draw)[ ]*\.?", re.ASCII | re.IGNORECASE)

@@ -69,6 +69,7 @@ class Questions:
                 send or judge.answer,
                 concurrency=concurrency or (8 if judge.is_remote else 1),
                 bound=judge.bound,
+                interrupt=judge.close if judge.is_remote else None,
                 **common,
             )
             return [send.told(answered) for answered in answers] if send else answers

@@ -9,7 +9,25 @@ from typing import Any
 import numpy as np
 
 LABELS = ("m", "M")  # AlpacaEval's, of the output shown first and second
+HIGHEST = 0.01  # of a log probability: rounding may lift a certain token a little above 0
 TOLERANCE = 0.005  # in probability: log probabilities are rounded, some servers to two digits
+
+
+def log_probability(value: Any) -> float | None:
+    """Return a log probability as a float, None for what is none: text, NaN, above 0, or out of range.
+
+    Examples
+    --------
+    >>> log_probability(-2), log_probability(0.6), log_probability("-2")
+    (-2.0, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if found <= HIGHEST else None
 
 
 def share_of_first(logprobs: Mapping[str, float], labels: Sequence[str] = LABELS) -> float:
@@ -78,4 +96,5 @@ def _logprobs(completion: Any) -> dict[str, float]:
         listed = {entry["token"]: entry["logprob"] for entry in top if entry["token"] in LABELS}
     except (TypeError, KeyError, IndexError, AttributeError):
         return {}
-    return {k: v for k, v in listed.items() if isinstance(v, int | float)}
+    read = {label: log_probability(value) for label, value in listed.items()}
+    return {label: value for label, value in read.items() if value is not None}
