@@ -60,6 +60,7 @@ from .correlations.estimates import win_rate_correlation as win_rate_correlation
 from .correlations.estimates import Correlation as Correlation
 from .correlations.estimates import correlation_from_rows as correlation_from_rows
 from .correlations.comparisons import compare_correlations as compare_correlations
+from .correlations.partial import partial_correlation as partial_correlation
 from .correlations.comparisons import restrict_range as restrict_range
 from .correlations.instructions import discrimination as discrimination
 from .correlations.instructions import fewer_instructions as fewer_instructions
@@ -97,6 +98,7 @@ from .claims.win_rates import check_claims as check_claims
 from .claims.win_rates import check_first as check_first
 from .claims.win_rates import check_averages as check_averages
 from .claims.correlations import check_correlation as check_correlation
+from .claims.values import check_values as check_values
 from .claims.win_rates import possible_n as possible_n
 from .claims.win_rates import chance_possible as chance_possible
 from .claims.leaderboards import audit_leaderboard as audit_leaderboard

@@ -117,6 +117,7 @@ UNCHECKED = {
             "annotations",
             "annotator",
             "avg_length",
+            "bundled",
             "claims",
             "coefficients",
             "difficulty",
@@ -127,6 +128,7 @@ UNCHECKED = {
         *(
             "model",
             "models",
+            "given",
             "names",
             "among",
             "reference",

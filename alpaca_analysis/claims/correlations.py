@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
-
 import numpy as np
 import pandas as pd
 
+from alpaca_analysis.claims.values import is_printed_so, number
 from alpaca_analysis.correlations.coefficients import NAMES, coefficient
 from alpaca_analysis.correlations.estimates import align
 from alpaca_analysis.correlations.intervals import crowding, fisher_interval
-from alpaca_analysis.foundations import options, ties
-from alpaca_analysis.foundations.errors import AnnotationError
+from alpaca_analysis.foundations import options
 from alpaca_analysis.inference.results import finish, seed_of
 
 
@@ -77,16 +75,16 @@ def check_correlation(
     options.one_of("power", power, (1, 2))
     options.number("reading_error", reading_error, 0)
     options.whole("n_draws", n_draws)
-    value = _decimal(printed)
+    value = number(printed)
     points, _ = align(x, y)
     a, b = points["x"].to_numpy(), points["y"].to_numpy()
     r = coefficient(a[None], b[None], method)[0]
     low, high = fisher_interval(r, len(points), method, confidence_level)
-    agrees = _agrees(r**power, value)
+    agrees = is_printed_so(r**power, value)
     could = agrees
     if reading_error > 0 and not agrees:
         shift = np.random.default_rng(rng).uniform(-reading_error, reading_error, (2, n_draws, len(points)))
-        could = any(_agrees(v, value) for v in coefficient(a + shift[0], b + shift[1], method) ** power)
+        could = any(is_printed_so(v, value) for v in coefficient(a + shift[0], b + shift[1], method) ** power)
     if power == 2:
         low, high = sorted((low**2, high**2)) if low * high > 0 else (0.0, max(low**2, high**2))
     row = [printed, r**power, agrees, could, low, high, len(points)]
@@ -102,19 +100,3 @@ def check_correlation(
         notes=[crowding(a, b, method)],
         settings={"power": power, "decimals_of": {"statistic": "printed"}, **drawn},
     )
-
-
-def _decimal(printed) -> Decimal:
-    try:
-        if not isinstance(printed, str):
-            raise InvalidOperation
-        return Decimal(printed.strip())
-    except InvalidOperation:
-        raise AnnotationError("a number as printed, as text", source="printed", found=printed) from None
-
-
-def _agrees(value, printed):
-    """Tell whether a coefficient is printed so, whichever way a half is rounded."""
-    half = 10.0 ** int(printed.as_tuple().exponent) / 2
-    apart = abs(value - float(printed))
-    return bool(apart < half or ties.equal(apart, half))

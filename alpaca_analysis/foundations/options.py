@@ -19,6 +19,7 @@ Scoring = Literal["zero_one", "absolute"]
 Order = Literal["auto", "both", "random", "model_first", "reference_first"]
 OnMissing = Literal["report", "ignore", "raise"]
 Coefficient = Literal["pearson", "spearman", "kendall"]
+PartialCoefficient = Literal["pearson", "spearman"]
 Emphasis = Literal["bold"]
 Place = Literal["column", "page", "long"]
 

@@ -15,7 +15,7 @@ import difflib
 import os
 from collections.abc import Callable
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +184,12 @@ def load(name: str, *, download: bool = True, features: bool = False) -> pd.Data
 
 
 def load_result(
-    name: str, rows: str, compute: Callable[[pd.DataFrame], pd.DataFrame], *, features: bool = False
+    name: str,
+    rows: str,
+    compute: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
+    *,
+    bundled: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
+    features: bool = False,
 ) -> pd.DataFrame:
     """Compute a result from rows where they are at hand; else load the bundled result, and say which.
 
@@ -196,8 +201,10 @@ def load_result(
         The bundled result, one of the names of `catalog`.
     rows : str
         The rows it was computed from, likewise.
-    compute : callable
-        Takes the rows, returns the result.
+    compute : callable, optional
+        Takes the rows, returns the result; without it the rows are returned themselves.
+    bundled : callable, optional
+        Takes what is bundled, returns the result; without it the bundled table is the result.
     features : bool
         Read the rows with features of style.
 
@@ -205,6 +212,7 @@ def load_result(
     -------
     DataFrame
         What `compute` returns, or the bundled result, which has the same columns with fewer digits.
+        Counts instead of rows are told apart by their name, which is printed.
         ``.attrs["computed_from"]`` is the name of the rows or "bundled result"; one line is printed.
 
     Examples
@@ -213,14 +221,21 @@ def load_result(
     length_judge: the bundled result (the rows of alpaca_eval_outputs are not at hand)
     """
     if available(rows) in ("mirror", "cached"):
-        result = compute(load(rows, download=False, features=features))
+        result = _rows_once(rows, features, os.environ.get(MIRROR), str(cache_folder())).copy()
+        result = result if compute is None else compute(result)
         result.attrs["computed_from"] = rows
-        print(f"{name}: computed from the rows of {rows}")
+        print(f"{rows}: the rows" if compute is None else f"{name}: computed from the rows of {rows}")
         return result
-    result = load(name)
+    result = load(name) if bundled is None else bundled(load(name))
     result.attrs["computed_from"] = "bundled result"
     print(f"{name}: the bundled result (the rows of {rows} are not at hand)")
     return result
+
+
+@lru_cache(maxsize=4)
+def _rows_once(rows, features, mirror, cache):
+    """Return rows that several results are computed from; they are looked for again if the folders change."""
+    return load(rows, download=False, features=features)
 
 
 def _load_bundled(entry):

@@ -1,6 +1,7 @@
 """The bundled tables: what scripts make of the published files, and a codebook of every column."""
 
 import importlib
+import json
 import re
 import sys
 
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
+from alpaca_analysis import from_patterns
 from alpaca_analysis.sources import catalogue as sources
 
 DATA = sources.data_folder()
@@ -110,6 +112,26 @@ def test_results_say_what_they_were_computed_from(monkeypatch, capsys, tmp_path)
     assert_frame_equal(bundled, sources.load("length_control_v2"))
     assert bundled.attrs["computed_from"] == "bundled result"
     assert capsys.readouterr().out.endswith("(the rows of alpaca_eval_v2 are not at hand)\n")
+    table = sources.load_result("pandalm_counts", "pandalm", bundled=from_patterns)
+    assert_frame_equal(table, from_patterns(sources.load("pandalm_counts")))
+
+
+def test_rows_are_found_again_where_the_folder_changes(monkeypatch, capsys, tmp_path):
+    """What is read once for several results is not taken for that of another folder."""
+    monkeypatch.setenv("ALPACA_ANALYSIS_CACHE", str(tmp_path / "none"))
+    path = "alpaca_eval/results/{}/model_outputs.json"
+    models = [p.split("/")[2] for p in sources._paths("alpaca_eval_outputs")]
+    for folder, text in (("a", "x"), ("b", "xyz")):
+        for model in models:
+            file = tmp_path / folder / path.format(model)
+            file.parent.mkdir(parents=True)
+            file.write_text(json.dumps([{"instruction": "i", "output": text, "generator": model}]))
+        monkeypatch.setenv("ALPACA_ANALYSIS_DATA", str(tmp_path / folder))
+        for _ in range(2):
+            outputs = sources.load_result("xwin_length_cells", "alpaca_eval_outputs")
+            assert (outputs["length"] == len(text)).all()
+            outputs["length"] = 0  # the caller's own
+    assert capsys.readouterr().out == "alpaca_eval_outputs: the rows\n" * 4
 
 
 @pytest.mark.rows
