@@ -157,6 +157,7 @@ def estimates(result) -> tuple[pd.DataFrame, str]:
     said = frame.attrs.get("estimate")
     known = [c for c in (said, "lc_win_rate", "win_rate", "rating", *AXES, "estimate") if c in frame.columns]
     style.need(frame, known[:1] or ["win_rate"], figure="forest", of="win_rate")
+    style.need_own_interval(frame, known[0], figure="forest", of="win_rate")
     return frame, known[0]
 
 

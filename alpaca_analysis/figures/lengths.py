@@ -326,6 +326,7 @@ def length_control(
             clip_on=False,
         )
     if {"ci_low", "ci_high"} <= set(frame.columns):
+        style.need_own_interval(frame, "lc_win_rate", figure="length_control", of="fit_length_control")
         _way_errors(ax, 1, frame, colours)
     if raw is not None:
         known = raw.set_index(raw["model"].astype(str)).reindex(frame["model"].astype(str))

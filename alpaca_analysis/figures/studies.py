@@ -282,8 +282,10 @@ def planning(
     >>> least = [minimum_detectable_difference(n, win_rate=rate) for rate, n in plan.to_numpy()]
     >>> ax = figures.planning(plan.assign(minimum_detectable_difference=least))
     """
-    style.need(frame, ["n"], figure="planning", of="minimum_detectable_difference or plan_comparison")
+    of = "minimum_detectable_difference or plan_comparison"
+    style.need(frame, ["n"], figure="planning", of=of)
     value = "power" if "minimum_detectable_difference" not in frame else "minimum_detectable_difference"
+    style.need(frame, [value], figure="planning", of=of)
     groups = [c for c in frame.columns if c not in ("n", value)]
     ax = style.axes(ax, width=width)
     parts = list(frame.groupby(groups, sort=True)) if groups else [((), frame)]

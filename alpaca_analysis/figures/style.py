@@ -141,6 +141,39 @@ column 'win_rate', as win_rate returns it
             refuse_percent(frame[column], column)
 
 
+def need_own_interval(frame: pd.DataFrame, value: str, *, figure: str, of: str) -> None:
+    """Raise where ``ci_low`` and ``ci_high`` belong to another column than `value`.
+
+    A result says which they belong to; of a frame that does not, such as one read from a file, most values
+    must lie within.
+
+    Raises
+    ------
+    AnnotationError
+        The interval is that of another estimate.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"lc_win_rate": [0.6], "moved": [-0.1], "ci_low": [-0.2], "ci_high": [0.0]})
+    >>> need_own_interval(frame, "lc_win_rate", figure="length_control", of="fit_length_control")
+    Traceback (most recent call last):
+    ...
+    alpaca_analysis.foundations.errors.AnnotationError: figures.length_control: found intervals of another \
+estimate, expected those of 'lc_win_rate', as fit_length_control returns them
+    """
+    if "interval" in frame.attrs:
+        own = frame.attrs.get("estimate") == value
+    else:
+        known = frame.dropna(subset=[value, "ci_low", "ci_high"])
+        inside = known[value].between(known["ci_low"] - 1e-9, known["ci_high"] + 1e-9)
+        own = inside.mean() >= 0.5 if len(known) else True
+    if not own:
+        found = Verbatim("intervals of another estimate")
+        raise AnnotationError(
+            f"those of {value!r}, as {of} returns them", source=f"figures.{figure}", found=found
+        )
+
+
 def refuse_percent(values, name: str) -> None:
     """Raise where a number that should be a fraction exceeds 1."""
     if np.nanmax(np.asarray(values, dtype=float), initial=0) > 1:
@@ -367,6 +400,8 @@ def heatmap(values: np.ndarray, *, ax: Axes, words=None, lines: float = 0.5, vma
     given: dict = {"annot": words, "fmt": "", "annot_kws": {"fontsize": 6.5 if len(values) > 3 else 7}}
     if words is None or not any(np.ravel(words)):
         given = {}
+    if vmax is None and not np.isfinite(values).any():
+        vmax = 1.0
     look = {
         "cmap": shades,
         "vmin": 0,
