@@ -164,7 +164,7 @@ UNCHECKED = {
         "source",
         "split",
     },
-    "passed to NumPy or the system": {"cache", "rng"},
+    "passed to NumPy or the system": {"batch", "cache", "rng"},
 }
 VALID = {"by": "dataset", "difference": 0.1, "n": 100, "win_rate": 0.5, "decimals": 2, "printed": "0.94"}
 FUNCTIONS = [f for f in (getattr(aa, name) for name in aa.__all__) if inspect.isfunction(f)]

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from alpaca_analysis.asking.fields import most_tokens
 from alpaca_analysis.asking.replies import charged, read_reply, reply_text, server_reason, stated_cost
-from alpaca_analysis.asking.transport import INTERRUPTED, Response, Transport, TransportError
+from alpaca_analysis.asking.transport import INTERRUPTED, LARGEST, Response, Transport, TransportError
 from alpaca_analysis.foundations.secrets import address_secrets, hide, hide_in
 
 __all__ = ["Forbidden", "PromptRefused", "Server", "ServerError", "ServerRefused", "reply_text"]
@@ -24,6 +24,7 @@ __all__ = ["Forbidden", "PromptRefused", "Server", "ServerError", "ServerRefused
 OFFICIAL_ADDRESS = "https://api.openai.com/v1"
 TRIED_AGAIN = (408, 409, 425, 429)  # and 5xx
 FIRST_PAUSE, LONGEST_OWN_PAUSE = 0.25, 8.0  # seconds; they double from try to try
+BATCH_SHARE = 0.5  # of the price, for what is asked in a batch
 LONGEST_PAUSE = 60.0  # seconds between two tries, whatever the server asks for
 
 
@@ -144,45 +145,98 @@ class Server:
         ServerError
             Nothing usable after all retries.
         """
+        start = time.monotonic()
+        asked = {"headers": self._headers(), "params": self.query, "content": _encode(body)}
+        reply = self._tried(self._transport, self.max_retries, "POST", path, read_reply, **asked)
+        return {
+            "reply": self.hidden(reply),
+            "seconds": round(time.monotonic() - start, 4),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+    def fetch(
+        self,
+        method: str,
+        path: str,
+        *,
+        largest: int = LARGEST,
+        max_retries: int | None = None,
+        params: Mapping[str, str] | None = None,
+        **content,
+    ) -> str:
+        """Send a request that is no question, such as one about a batch, and return its reply's text.
+
+        Parameters
+        ----------
+        method, path : str
+            Such as ``"GET"`` and ``"/batches"``.
+        largest : int
+            Bytes of the reply, at most.
+        max_retries : int, optional
+            Tries after the first, by default as for questions.
+        params : mapping, optional
+            Further query part.
+        **content
+            ``json``, or ``files`` and ``data``, as httpx takes them.
+
+        Raises
+        ------
+        ServerError
+            Another state than success, or no reply.
+        """
+        own = largest == self._transport.largest
+        transport = self._transport if own else Transport(timeout=self.timeout, largest=largest)
+        headers = {name: value for name, value in self._headers().items() if name != "Content-Type"}
+        asked = {"headers": headers, "params": {**self.query, **(params or {})}, **content}
+        retries = self.max_retries if max_retries is None else max_retries
+        try:
+            return self._tried(transport, retries, method, path, lambda text: (text, ""), **asked)
+        finally:
+            if not own:
+                transport.close()
+
+    def _tried(self, transport, max_retries, method, path, read, **asked):
+        """Return what `read` makes of a reply's text, after as many tries as are needed and allowed."""
         import httpx  # noqa: F401, a missing package is told before the first try
 
-        start = time.monotonic()
-        transport = self._transport  # one for all tries: once it is closed there is none any more
-        wrong, headers, content = "", self._headers(), _encode(body)
-        for attempt in range(self.max_retries + 1):
+        wrong = ""
+        for attempt in range(max_retries + 1):
             pause = min(LONGEST_OWN_PAUSE, FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.0)
             try:
-                response = transport.request(
-                    "POST", self.address + path, headers=headers, params=self.query, content=content
-                )
+                response = transport.request(method, self.address + path, **asked)
             except TransportError as error:
                 wrong = str(error)
             else:
-                reply, wrong = self._read(response)
-                if reply is not None:
-                    return {
-                        "reply": reply,
-                        "seconds": round(time.monotonic() - start, 4),
-                        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-                    }
+                found, wrong = self._read(response, read)
+                if found is not None:
+                    return found
                 pause = _asked_pause(response.headers, pause)
-            if transport.closed.wait(pause if attempt < self.max_retries else 0):
+            # One transport for all tries: once it is closed there is none any more.
+            if transport.closed.wait(pause if attempt < max_retries else 0):
                 wrong = INTERRUPTED
                 break
-        tries = f", {self.max_retries + 1} times" if self.max_retries and wrong != INTERRUPTED else ""
-        raise ServerError(f"{self.address}: {self._shorten(wrong)}{tries}")
+        tries = f", {max_retries + 1} times" if max_retries and wrong != INTERRUPTED else ""
+        raise ServerError(f"{self.address}: {self.shown(wrong)}{tries}")
 
-    def _read(self, response: Response):
+    def shown(self, message: str, limit: int = 300) -> str:
+        """Return a message without secrets, cut to what a person reads."""
+        text = hide(str(message), self._secrets())
+        return text if len(text) <= limit else text[: limit - 3] + "..."
+
+    def hidden(self, value: Any) -> Any:
+        """Return a JSON value without secrets."""
+        return hide_in(value, self._secrets())
+
+    def _read(self, response: Response, read):
         """Return the reply, or what is wrong with it where another try may help; raise where not."""
         state = response.state
         if state < 300:
-            reply, wrong = read_reply(response.text)
-            return reply and hide_in(reply, self._secrets()), wrong
+            return read(response.text)
         wrong = f"state {state}, {_said(response.text)}"
         if state in TRIED_AGAIN or state >= 500:
             return None, wrong
         kind = ServerRefused if state in (401, 404) or state < 400 else PromptRefused
-        raise (Forbidden if state == 403 else kind)(f"{self.address}: {self._shorten(wrong)}")
+        raise (Forbidden if state == 403 else kind)(f"{self.address}: {self.shown(wrong)}")
 
     def _headers(self):
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -210,10 +264,6 @@ class Server:
         secrets = [self._key(), *self._further_headers().values(), *self._address_secrets]
         return [*secrets, _basic(self._user)] if self._user else secrets
 
-    def _shorten(self, message, limit=300):
-        text = hide(str(message), self._secrets())
-        return text if len(text) <= limit else text[: limit - 3] + "..."
-
     def cost(self, answer: dict) -> float | None:
         """Return the dollars one answer cost, None where price or usage are unknown or impossible."""
         reply = answer.get("reply")
@@ -222,7 +272,8 @@ class Server:
         stated = stated_cost(reply)
         if stated is not None or self.price is None:
             return stated
-        return charged(reply, self.price)
+        cost = charged(reply, self.price)
+        return cost * BATCH_SHARE if cost is not None and "batch" in answer else cost
 
     def bound(self, body: dict) -> float:
         """Return dollars that one request cannot exceed: a token is at least one byte of the prompt.

@@ -17,7 +17,11 @@ Address = Annotated[
     str | None, typer.Option(help="Address of an OpenAI-compatible server, up to and with /v1.")
 ]
 KeyName = Annotated[str | None, typer.Option(help="Name of the environment variable that holds its key.")]
-Concurrency = Annotated[int, typer.Option(help="Requests under way at once, at most.")]
+Batch = Annotated[
+    Path | None,
+    typer.Option(help="Ask by batches, for half the price; remembered in this file. Call again to collect."),
+]
+Concurrency = Annotated[int | None, typer.Option(help="Requests under way at once, at most.")]
 
 
 @app.command()
@@ -31,7 +35,8 @@ def generate(
     temperature: Annotated[float, typer.Option(help="Of the sampling; 0 is greedy.")] = 0.0,
     max_tokens: Annotated[int, typer.Option(help="Length of an answer, at most.")] = 2048,
     seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
-    concurrency: Concurrency = 8,
+    concurrency: Concurrency = None,
+    batch: Batch = None,
 ) -> None:
     """Answer prompts with a model; answers are kept, so that the same call goes on where it stopped.
 
@@ -51,7 +56,7 @@ def generate(
             f"found {backend!r}, expected one of {', '.join(makers)}", param_hint="--backend"
         )
     options: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens, "seed": seed}
-    made = package.generate(prompts, makers[backend](), concurrency=concurrency, **options)
+    made = package.generate(prompts, makers[backend](), concurrency=concurrency, batch=batch, **options)
     write_text(f"{made.save(out)}\n")
     if made.n_unanswered:
         raise typer.Exit(1)
@@ -100,7 +105,8 @@ def judge(
         typer.Option(help="Who is shown first; auto: models see both orders where --max-cost allows it."),
     ] = "auto",
     seed: Annotated[int, typer.Option(help="Of the random order.")] = 0,
-    concurrency: Concurrency = 8,
+    concurrency: Concurrency = None,
+    batch: Batch = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Send nothing; say how many requests and about what cost.")
     ] = False,
@@ -108,7 +114,7 @@ def judge(
 ) -> None:
     """Judge a model's outputs against a reference's, and print the win rate, for each judge by itself.
 
-    The exit code is 1 where nothing was judged.
+    The exit code is 1 where nothing was judged, as while a batch is under way.
 
     Example: alpaca-analysis judge mine.json theirs.json --judge length --out results/
     """
@@ -129,7 +135,12 @@ def judge(
         for name in judge
     ]
     options: dict[str, Any] = {"model": model, "reference": reference, "order": order, "seed": seed}
-    limits: dict[str, Any] = {"concurrency": concurrency, "max_cost": max_cost, "cache": cache}
+    limits: dict[str, Any] = {
+        "concurrency": concurrency,
+        "max_cost": max_cost,
+        "cache": cache,
+        "batch": batch,
+    }
     said = package.judge(outputs, reference_outputs, judge=chosen, dry_run=dry_run, **limits, **options)
     if dry_run:
         write_text(f"{said.summary()}\n")

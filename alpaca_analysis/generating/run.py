@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from alpaca_analysis.asking.ask import Budget, ask_all, ask_in_batches
+from alpaca_analysis.asking.batches import Batches
 from alpaca_analysis.asking.replies import without_thinking
 from alpaca_analysis.asking.store import AnswerStore, default_path, request_key
 from alpaca_analysis.foundations import options
@@ -90,6 +91,7 @@ def generate(
     cache=None,
     concurrency: int | None = None,
     max_cost: float | None = None,
+    batch=None,
     ask_again: Sequence[str] = (),
     progress: bool | None = None,
 ) -> Generated:
@@ -128,6 +130,10 @@ def generate(
         that many threads.
     max_cost : float, optional
         Dollars that this call may spend; needs the backend's ``price``.
+    batch : path, optional
+        Ask a server that takes OpenAI's kind of batches, for half the price: the first call hands the prompts
+        in and remembers them in this file; the same call later collects the answers, or says how far the
+        batch is.
     ask_again : sequence of str
         Kinds of kept non-answers that are asked anew: "length", "content_filter", "refusal", "tool_calls",
         "error", "empty".
@@ -168,8 +174,11 @@ def generate(
         raise ValueError(
             f"max_cost: the backend {backend.name!r} has no price to hold against it; give it one"
         )
+    if batch is not None and (cache is False or not backend.is_remote):
+        raise ValueError(f"batch: found {backend.name!r}, cache={cache!r}, expected a server and a cache")
+    batches = None if batch is None else Batches(batch, budget)
     requests = [backend.request(messages, sampling) for messages, _, _ in asked]
-    answers = _ask(backend, requests, cache, concurrency, budget, progress, again)
+    answers = _ask(backend, requests, cache, concurrency, budget, progress, again, batches)
     records = [
         _record(backend, instruction, dataset, a)
         for (_, instruction, dataset), a in zip(asked, answers, strict=True)
@@ -244,12 +253,15 @@ def _record(backend, instruction, dataset, answered):
     }
 
 
-def _ask(backend, requests, cache, concurrency, budget, progress, again):
+def _ask(backend, requests, cache, concurrency, budget, progress, again, batches):
     store = AnswerStore(cache or default_path()) if backend.is_kept and cache is not False else None
     label = f"answered by {backend.name}"
     with store or nullcontext(), closing(backend):
         if store and again:
             store.forget(request_key(r) for r in requests if _is_kind(backend, store, r, again))
+        if batches:
+            money = {"bound": backend.bound, "cost": backend.cost}
+            return batches.ask(requests, backend.server, endpoint=requests[0]["path"], store=store, **money)
         if backend.in_batches:
             return ask_in_batches(
                 requests,

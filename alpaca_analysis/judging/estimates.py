@@ -49,7 +49,7 @@ class Estimate:
         return f"{said}; about ${self.cost:.4f}{most} ({self.basis})"
 
 
-def estimate(judge: Judge, requests: Sequence[dict], cache) -> Estimate:
+def estimate(judge: Judge, requests: Sequence[dict], cache, share: float = 1.0) -> Estimate:
     """Return how many requests a judge would be sent, and about what they would cost.
 
     Parameters
@@ -60,6 +60,8 @@ def estimate(judge: Judge, requests: Sequence[dict], cache) -> Estimate:
         All requests.
     cache : path or False, optional
         File of kept answers.
+    share : float
+        Of the price that is charged, in batches.
 
     Returns
     -------
@@ -84,8 +86,8 @@ def estimate(judge: Judge, requests: Sequence[dict], cache) -> Estimate:
         per_byte, length = 1 / BYTES_PER_TOKEN, float(judge.design.typical_tokens)
         basis = f"assuming {BYTES_PER_TOKEN:g} bytes a token and answers of {length:.0f} tokens"
     prompt = per_byte * math.fsum(map(_bytes, waiting))
-    cost = (price[0] * prompt + price[1] * length * len(waiting)) / 1e6
-    return Estimate(len(requests), n_kept, cost, math.fsum(map(judge.bound, waiting)), basis)
+    cost = share * (price[0] * prompt + price[1] * length * len(waiting)) / 1e6
+    return Estimate(len(requests), n_kept, cost, share * math.fsum(map(judge.bound, waiting)), basis)
 
 
 def sum_of(estimates: Sequence[Estimate]) -> Estimate:

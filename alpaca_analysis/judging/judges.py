@@ -26,6 +26,8 @@ from alpaca_analysis.judging.designs import Design, Shown, make_design
 from alpaca_analysis.judging.parsers import Reading
 from alpaca_analysis.judging.verdicts import read_verdict
 
+ENDPOINT = "/chat/completions"
+
 
 class Judge(ABC):  # noqa: B024, answers are given one by one or many at once
     """What all judges share; see the module.
@@ -44,6 +46,8 @@ class Judge(ABC):  # noqa: B024, answers are given one by one or many at once
         A language model behind a server, asked side by side.
     is_free : bool
         Known to cost nothing.
+    server : Server or None
+        Who is asked, where that is a server.
     """
 
     name = ""
@@ -52,6 +56,7 @@ class Judge(ABC):  # noqa: B024, answers are given one by one or many at once
     is_kept = False
     is_remote = False
     is_free = False
+    server: Server | None = None
 
     @property
     def settings(self) -> dict:
@@ -251,6 +256,7 @@ class ChatJudge(Judge):
     """
 
     is_kept = is_remote = True
+    server: Server
 
     def __init__(
         self,
@@ -312,7 +318,7 @@ class ChatJudge(Judge):
 
     def answer(self, request: dict) -> dict:
         """Ask the server."""
-        return self.server.send("/chat/completions", request["body"])
+        return self.server.send(ENDPOINT, request["body"])
 
     def read(self, answer: dict, n: int) -> list[Reading]:
         """Read the server's reply as the design says; what no design foresees costs its own pairs only."""

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alpaca_analysis.asking.ask import Answered, Budget, ask_all, ask_in_batches
+from alpaca_analysis.asking.batches import Batches
 from alpaca_analysis.asking.server import ServerError
 from alpaca_analysis.asking.store import AnswerStore, default_path
-from alpaca_analysis.judging.judges import Judge
+from alpaca_analysis.judging.judges import ENDPOINT, Judge
 from alpaca_analysis.judging.pairs import Outputs, Pair
 from alpaca_analysis.judging.records import make_record
 
@@ -49,7 +50,15 @@ class Questions:
         """Return the most dollars that all requests can cost, kept answers not taken off."""
         return math.fsum(map(self.judge.bound, self.requests))
 
-    def ask(self, *, cache, concurrency: int | None, budget: Budget, progress: bool | None) -> list[Answered]:
+    def ask(
+        self,
+        *,
+        cache,
+        concurrency: int | None,
+        budget: Budget,
+        progress: bool | None,
+        batches: Batches | None = None,
+    ) -> list[Answered]:
         """Return an answer, or the reason why there is none, for each request."""
         judge = self.judge
         store = AnswerStore(cache or default_path()) if judge.is_kept and cache is not False else None
@@ -61,6 +70,15 @@ class Questions:
             "label": f"judged by {judge.name}",
         }
         with store or nullcontext(), closing(judge):
+            if batches and store and judge.server:
+                return batches.ask(
+                    self.requests,
+                    judge.server,
+                    endpoint=ENDPOINT,
+                    store=store,
+                    bound=judge.bound,
+                    cost=judge.cost,
+                )
             if judge.chunk_size:
                 return ask_in_batches(self.requests, judge.answers, batch_size=judge.chunk_size, **common)
             send = _Probe(judge, self) if judge.is_remote else None

@@ -8,6 +8,8 @@ import warnings
 from collections import Counter
 
 from alpaca_analysis.asking.ask import Answered, Budget
+from alpaca_analysis.asking.batches import Batches
+from alpaca_analysis.asking.server import BATCH_SHARE
 from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.options import OnMissing, Order
 from alpaca_analysis.judging.estimates import estimate
@@ -35,6 +37,7 @@ def judge(
     cache=None,
     concurrency: int | None = None,
     max_cost: float | None = None,
+    batch=None,
     dry_run: bool = False,
     progress: bool | None = None,
 ) -> Judgements:
@@ -79,6 +82,10 @@ def judge(
     max_cost : float, optional
         Dollars that this call may spend, on all judges together; needs their ``price``. Nothing is sent
         that could exceed it. Tries that the server charged for without answering are not seen.
+    batch : path, optional
+        Ask servers that take OpenAI's kind of batches, for half the price: the first call hands the requests
+        in and remembers them in this file; the same call later collects the answers into `cache`, or says
+        how far the batch is. Requests that failed are handed in again by the call after that.
     dry_run : bool
         Send nothing; the result's ``estimate`` and ``summary()`` say how many requests there would be,
         how many are answered from disk, and about what the others would cost.
@@ -117,6 +124,7 @@ def judge(
     concurrency = None if concurrency is None else options.whole("concurrency", concurrency)
     check_pairing(order, seed, n_repeats, on_missing)
     judges = _judges(judge, max_cost)
+    batches = None if batch is None else _batches(batch, budget, judges, cache)
     ours = read_model_outputs(outputs, name=model, side="outputs")
     theirs = read_model_outputs(reference_outputs, name=reference, side="reference_outputs")
 
@@ -124,7 +132,8 @@ def judge(
         pairs = make_pairs(ours, theirs, order=chosen, seed=seed, n_repeats=n_repeats, on_missing=on_missing)
         return [Questions(one, ours, theirs, pairs) for one in judges]
 
-    questions, orders = _in_order(order, judges, ask_about, max_cost)
+    share = 1.0 if batch is None else BATCH_SHARE
+    questions, orders = _in_order(order, judges, ask_about, max_cost, share)
     common = {"order_seed": seed, "n_repeats": n_repeats, "on_missing": on_missing}
     parts = []
     for one, said in zip(questions, orders, strict=True):
@@ -137,9 +146,9 @@ def judge(
             **common,
         }
         if dry_run:
-            parts.append(_not_asked(one, settings, cache))
+            parts.append(_not_asked(one, settings, cache, share))
         else:
-            limits = {"concurrency": concurrency, "budget": budget, "progress": progress}
+            limits = {"concurrency": concurrency, "budget": budget, "progress": progress, "batches": batches}
             parts.append(_asked(one, settings, cache, limits))
     result = parts[0] if len(parts) == 1 else together(parts)
     if not dry_run:
@@ -156,12 +165,20 @@ def _judges(given, max_cost) -> list[Judge]:
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(f"judge: found {twice[0]!r} twice, expected different names; give one of them name=")
     for one in judges if max_cost is not None else ():
-        if not one.is_free and getattr(getattr(one, "server", None), "price", None) is None:
+        if not one.is_free and (one.server is None or one.server.price is None):
             raise ValueError(f"max_cost: the judge {one.name!r} has no price to hold against it; give it one")
     return judges
 
 
-def _in_order(order, judges, ask_about, max_cost) -> tuple[list[Questions], list[dict]]:
+def _batches(path, budget, judges, cache) -> Batches:
+    if cache is False:
+        raise ValueError("batch: found cache=False, expected a file for the answers")
+    if not any(one.server for one in judges):
+        raise ValueError(f"batch: found {judges[0].name!r}, expected a judge behind a server")
+    return Batches(path, budget)
+
+
+def _in_order(order, judges, ask_about, max_cost, share) -> tuple[list[Questions], list[dict]]:
     """Return every judge's questions, and what is written down of their order.
 
     "auto": language models see each pair in both orders unless that could cost more than is allowed.
@@ -170,7 +187,7 @@ def _in_order(order, judges, ask_about, max_cost) -> tuple[list[Questions], list
         return ask_about(order), [{"order": order}] * len(judges)
     alone, both = ask_about("random"), ask_about("both")
     models = [one.judge.is_remote for one in both]
-    most = math.fsum(one.most for one in both if one.judge.is_remote)
+    most = share * math.fsum(one.most for one in both if one.judge.is_remote)
     fits = max_cost is None or most <= max_cost
     over = {} if fits else {"both_orders_could_cost": most}
     return (
@@ -195,9 +212,9 @@ def _asked(questions, settings, cache, limits) -> Judgements:
     )
 
 
-def _not_asked(questions, settings, cache) -> Judgements:
+def _not_asked(questions, settings, cache, share) -> Judgements:
     answers = [Answered(None, "not asked: dry run")] * len(questions.requests)
-    expected = estimate(questions.judge, questions.requests, cache)
+    expected = estimate(questions.judge, questions.requests, cache, share)
     return Judgements(tuple(questions.records(answers)), settings, 0.0, 0.0, 0, 0, estimate=expected)
 
 
