@@ -674,6 +674,8 @@ def _caption(attrs, note):
         parts.append(f"seed: {printable(attrs['rng'])}")
     if note:
         parts.append(printable(note))
+    if attrs.get("slices"):
+        parts.append(printable(attrs["slices"]["note"]))
     return "; ".join(parts)
 
 

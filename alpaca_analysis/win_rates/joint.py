@@ -13,6 +13,7 @@ from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.inference import ratios, resampling
 from alpaca_analysis.inference.blocks import blocks_of
 from alpaca_analysis.inference.intervals import degrees_of_freedom
+from alpaca_analysis.inference.slices import Cut, Part
 from alpaca_analysis.table.checks import check
 from alpaca_analysis.table.groups import refuse_mixed
 
@@ -20,7 +21,7 @@ from alpaca_analysis.table.groups import refuse_mixed
 # ten units of many.
 MISSED = 1e-4
 FEW = 300  # units below which differences are studentised within their resamples
-LOST = 0.005  # share of resamples that may be infinitely far out
+LOST = 0.005  # share of resamples that may be infinitely far out, in all slices together
 
 
 @dataclass(frozen=True)
@@ -117,34 +118,98 @@ def joint_win_rates(
     """
     table = check(table, require=[stratify] if stratify else [])
     refuse_mixed(table)
+    ((joint,), _) = joint_in_slices(table, None, n_resamples=n_resamples, rng=rng, stratify=stratify)
+    return joint
+
+
+def joint_in_slices(
+    table: pd.DataFrame, cut: Cut | None, *, n_resamples: int, rng, stratify: str | None = None
+) -> tuple[list[JointEstimates], list[list[Part]]]:
+    """Return the joint win rates in each slice; instructions that slices share are drawn for all at once.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Checked judgements, in each slice against one reference by one annotator.
+    cut : Cut, optional
+        The slices; without, the table is one.
+    n_resamples, rng, stratify
+        As of `joint_win_rates`.
+
+    Returns
+    -------
+    joints : list of JointEstimates
+        Of each slice; models without a usable judgement in it are left out.
+    parts : list of list of Part
+        What units contribute to them; columns count the models of a slice in the order of its estimates.
+
+    Raises
+    ------
+    AnnotationError
+        Without slices, a model without a usable judgement.
+    """
     rng = np.random.default_rng(rng)
-    blocks = list(blocks_of(table, ["model"], stratify))
-    models = [str(m) for block in blocks for m in block.groups["model"]]
-    judged = np.concatenate([block.counts["n_total"] for block in blocks])
-    if (judged == 0).any():
-        found = f"none of {models[int(np.argmin(judged))]!r}"
-        raise AnnotationError("at least one usable judgement of each model", column="outcome", found=found)
+    if cut is not None:
+        table = table.assign(_slice=cut.code)[cut.code >= 0].reset_index(drop=True)
+    pieces: list[list[_Piece]] = [[] for _ in range(1 if cut is None else len(cut))]
+    identified = table["instruction_id"].notna().any()
+    by = ["model"] if cut is None else ["_slice", "model"]
+    for number, block in enumerate(blocks_of(table, by, stratify)):
+        units, judged = block.units, block.counts["n_total"] > 0
+        if cut is None and not judged.all():
+            found = f"none of {block.groups['model'].iloc[int(np.argmin(judged))]!r}"
+            raise AnnotationError(
+                "at least one usable judgement of each model", column="outcome", found=found
+            )
+        again = copy.deepcopy(rng)  # the same resamples once more, for their errors
+        drawn = resampling.resample(units, n_resamples=n_resamples, rng=rng)
+        drawn = np.where(np.isnan(drawn), units.estimate, drawn).T
+        inside = np.zeros(len(judged), dtype=int) if cut is None else block.groups["_slice"].to_numpy()
+        for k in np.unique(inside[judged]):
+            columns = np.flatnonzero(judged & (inside == k))
+            part = ratios.Units(units.y[:, columns], units.m[:, columns], units.multiplicity, units.strata)
+            names = [str(model) for model in block.groups["model"].iloc[columns]]
+            pieces[k].append(_Piece(names, part, drawn[columns], again, number, cut is None))
+    lost = None if stratify else LOST / len(pieces)
+    return [_joined(each, identified, lost) for each in pieces], [_parts(each) for each in pieces]
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Models of one slice that share units, with their resamples and the generator that drew them."""
+
+    models: list[str]
+    units: ratios.Units
+    draws: np.ndarray
+    rng: np.random.Generator
+    block: int
+    whole: bool  # the units are those of the slice, judged or not
+
+    @property
+    def size(self) -> int:
+        """Return the number of rows of units."""
+        return len(self.units.y) if self.whole else int((self.units.m > 0).any(axis=1).sum())
+
+
+def _joined(pieces, identified, lost):
+    """Return the estimates of one slice from the models that share units."""
+    models = [model for piece in pieces for model in piece.models]
     p = len(models)
     covariance, shared, sizes = np.zeros((p, p)), np.zeros((p, p)), np.empty(p)
     untested = np.empty(p, dtype=object)
-    draws, start = [], 0
-    again = copy.deepcopy(rng)  # the same resamples once more, for their errors
-    for block in blocks:
-        units, inside = block.units, slice(start, start + len(block.groups))
+    start = 0
+    for piece in pieces:
+        units, inside = piece.units, slice(start, start + len(piece.models))
         used = (units.m > 0).astype(float)
         sizes[inside] = units.counts @ used
-        if table["instruction_id"].notna().any():
+        if identified:
             shared[inside, inside] = used.T @ used
         covariance[inside, inside] = _covariance(units)
         untested[inside] = _untested(units, sizes[inside])
-        drawn = resampling.resample(units, n_resamples=n_resamples, rng=rng)
-        draws.append(np.where(np.isnan(drawn), units.estimate, drawn).T)
         start = inside.stop
     own = None
-    if len(blocks) == 1 and not stratify and _are_few(blocks[0].units):
-        own = _own_scale(
-            blocks[0].units, draws[0].T, np.sqrt(np.maximum(_of_difference(covariance), 0)), again
-        )
+    if len(pieces) == 1 and lost is not None and _are_few(pieces[0]):
+        own = _own_scale(pieces[0], lost, np.sqrt(np.maximum(_of_difference(covariance), 0)))
     order = np.argsort(models, kind="stable")
     variance = np.diag(covariance)
     error = difference_error(covariance)
@@ -152,8 +217,8 @@ def joint_win_rates(
     error[out[:, None] | out] = np.nan
     return JointEstimates(
         models=[models[k] for k in order],
-        estimate=np.concatenate([b.units.estimate for b in blocks])[order],
-        resamples=np.concatenate(draws)[order],
+        estimate=np.array([rate for piece in pieces for rate in piece.units.estimate])[order],
+        resamples=np.concatenate([piece.draws for piece in pieces] or [np.zeros((0, 0))])[order],
         difference_error=error[np.ix_(order, order)],
         df=degrees_of_freedom(variance, sizes, shared)[np.ix_(order, order)],
         shared=shared[np.ix_(order, order)],
@@ -163,8 +228,22 @@ def joint_win_rates(
     )
 
 
-def _are_few(units):
-    return units.multiplicity is None and 2 <= len(units.y) < FEW
+def _parts(pieces):
+    """Return what units contribute to the estimates of one slice, in the order of its models."""
+    models = [model for piece in pieces for model in piece.models]
+    place = np.argsort(np.argsort(models, kind="stable"))
+    found, start = [], 0
+    for piece in pieces:
+        columns = place[start : start + len(piece.models)]
+        ids = [(piece.block, k) for k in range(len(piece.units.y))]
+        used = piece.units.m > 0
+        found.append(Part(ratios.influence(piece.units), columns, ids, piece.units.counts, used))
+        start += len(columns)
+    return found
+
+
+def _are_few(piece):
+    return piece.units.multiplicity is None and 2 <= piece.size < FEW
 
 
 def _of_difference(covariance):
@@ -172,14 +251,15 @@ def _of_difference(covariance):
     return variance[:, None] + variance - 2 * covariance
 
 
-def _own_scale(units, drawn, error, rng):
+def _own_scale(piece, most, error):
     """Return the error of every difference over that in each resample, as `JointEstimates` has it.
 
     A resample in which a difference has moved and shows no error of its own is infinitely far out. Pairs
     whose resamples are so too often (two models that differ on a few instructions) are left out, or nothing
     else could be ordered.
     """
-    n, p = units.y.shape
+    units, drawn, rng = piece.units, piece.draws.T, copy.deepcopy(piece.rng)
+    n, p = piece.size, units.y.shape[1]
     first, second = np.triu_indices(p, 1)
     yy, mm = (v[:, first] * v[:, second] for v in (units.y, units.m))
     ym, my = units.y[:, first] * units.m[:, second], units.m[:, first] * units.y[:, second]
@@ -207,16 +287,16 @@ def _own_scale(units, drawn, error, rng):
         lost[:, rows] = ((own == 0) & moved).T
         start += len(weights)
     out = np.ones((p, p, len(drawn)), dtype=np.float32)
-    ratio[_left_out(lost)] = 0.0
+    ratio[_left_out(lost, most)] = 0.0
     out[first, second] = out[second, first] = ratio
     return out
 
 
-def _left_out(lost):
+def _left_out(lost, most):
     """Return the pairs to leave out, those with most lost resamples first, until few resamples are lost."""
     out = np.zeros(len(lost), dtype=bool)
     for k in np.argsort(-lost.sum(axis=1), kind="stable"):
-        if lost[~out].any(axis=0).mean() <= LOST:
+        if lost[~out].any(axis=0).mean() <= most:
             break
         out[k] = True
     return out

@@ -6,6 +6,10 @@ model's own interval, is no statement about ranks: a rank is a statement about a
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -13,17 +17,33 @@ from scipy import stats
 from alpaca_analysis.foundations import options, ties
 from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning, warn
 from alpaca_analysis.inference.results import Note, Reason, best_first, finish, has_reason, unit_of
-from alpaca_analysis.win_rates.joint import JointEstimates, joint_win_rates, times
+from alpaca_analysis.inference.slices import Cut, Shares, cut
+from alpaca_analysis.inference.slices import said as slices_said
+from alpaca_analysis.inference.slices import shares as shares_of
+from alpaca_analysis.table.checks import check
+from alpaca_analysis.table.groups import refuse_mixed
+from alpaca_analysis.win_rates.joint import JointEstimates, joint_in_slices, joint_win_rates, times
 
 TOGETHER = "jointly, by instruction"
 APART = "independently of each other: no shared instructions"
 UNRANKED = "shown neither better nor worse than any: "
+ABSENT = Reason("nothing_judged", "undefined: a model has no usable judgement in this slice")
 ALIKE = "all outcomes alike: its own error counts as 0"
+
+_OF_PAIRS = (
+    *("model", "model_a", "model_b", "difference", "standard_error", "ci_low", "ci_high", "pvalue"),
+    *("pvalue_max_t", "pvalue_holm", "pvalue_bh", "ordered", "paired", "n_shared", "reason", "note"),
+)
+_OF_RANKS = (
+    *("model", "rank", "rank_low", "rank_high", "simultaneous_low", "simultaneous_high", "tier"),
+    *("win_rate", "reason", "note"),
+)
 
 
 def pairwise_differences(
     table: pd.DataFrame,
     *,
+    by: str | Sequence[str] | None = None,
     confidence_level: float = 0.95,
     n_resamples: int = 9999,
     rng=0,
@@ -39,6 +59,10 @@ def pairwise_differences(
     ----------
     table : DataFrame
         Judgements of two or more models against one reference by one annotator.
+    by : str or sequence of str, optional
+        Columns that cut the table into slices, such as "category". All pairs are then compared in each, with
+        intervals and adjusted p-values that hold for all pairs of all slices at once, and one clustered test
+        says whether the differences between models are the same in all slices.
     confidence_level : float
         Probability in (0, 1) that all intervals cover at once.
     n_resamples : int
@@ -51,12 +75,13 @@ def pairwise_differences(
     Returns
     -------
     DataFrame
-        One row per pair, the better model first: ``model_a``, ``model_b``, ``difference``,
+        One row per pair, the better model first: `by` columns, ``model_a``, ``model_b``, ``difference``,
         ``standard_error``, ``ci_low``, ``ci_high`` (simultaneous), ``pvalue`` (t-test of this pair
         alone), ``pvalue_max_t`` (single-step, joint bootstrap), ``pvalue_holm``, ``pvalue_bh``
         (Holm; Benjamini and Hochberg, over all pairs), ``ordered`` (shown to differ by the step-down
         test behind `rank_sets`), ``paired``, ``n_shared`` (instructions that both were judged on),
-        ``note``. Largest difference first; fractions.
+        ``note``. Largest difference first; fractions. With `by` ``.attrs["slices"]`` has the test that all
+        slices are equal.
 
     Raises
     ------
@@ -84,10 +109,32 @@ def pairwise_differences(
     0       a       b         0.4     True
     """
     options.check_options(confidence_level, n_resamples)
+    by = None if by is None else options.groups(by, _OF_PAIRS)
     from statsmodels.stats.multitest import multipletests
 
-    joint = joint_win_rates(table, n_resamples=n_resamples, rng=rng, stratify=stratify)
-    largest, critical, better = _simultaneous(_two_or_more(joint), confidence_level)
+    sliced = _in_slices(table, by, n_resamples, rng, stratify)
+    joints = sliced.joints
+    largest, critical, betters = simultaneous(joints, confidence_level)
+    frames = [_pairs(joint, largest, critical, better) for joint, better in zip(joints, betters, strict=True)]
+    out = sliced.glued(frames, ("model_a", "model_b"))
+    pvalue = out["pvalue"].to_numpy(dtype=float)
+    usable = ~np.isnan(pvalue)
+    for name, method in (("pvalue_holm", "holm"), ("pvalue_bh", "fdr_bh")):
+        out.insert(out.columns.get_loc("ordered"), name, np.nan)
+        if usable.any():
+            out.loc[usable, name] = multipletests(pvalue[usable], method=method)[1]
+    return finish(
+        out.drop(columns="note"),
+        estimate="difference",
+        differences=["difference"],
+        notes=out["note"],
+        undefined=[*(by or ()), "model_a", "model_b"],
+        **_said(sliced, confidence_level, rng, critical, stratify, int(usable.sum())),
+    )
+
+
+def _pairs(joint, largest, critical, better):
+    """Return all pairs of one table or slice, the largest difference first."""
     order = best_order(joint)
     first, second = (order[k] for k in np.triu_indices(len(order), 1))
     difference, error = joint.difference[first, second], joint.difference_error[first, second]
@@ -106,33 +153,96 @@ def pairwise_differences(
             "ci_high": difference + half,
             "pvalue": pvalue,
             "pvalue_max_t": np.where(usable, _exceedance(largest, np.abs(t)), np.nan),
+            "ordered": better[first, second],
+            "paired": joint.shared[first, second] > 0,
+            "n_shared": joint.shared[first, second].astype(np.int64),
         }
     )
-    for name, method in (("pvalue_holm", "holm"), ("pvalue_bh", "fdr_bh")):
-        out[name] = np.nan
-        if usable.any():
-            out.loc[usable, name] = multipletests(pvalue[usable], method=method)[1]
-    out["ordered"] = better[first, second]
-    out["paired"] = joint.shared[first, second] > 0
-    out["n_shared"] = joint.shared[first, second].astype(np.int64)
     alike = [
         [Reason("all_alike", f"{name}: {ALIKE}")] * int(same)
         for name, same in zip(names, _alike(joint), strict=True)
     ]
-    out["_note"] = [
+    out["note"] = [
         [_pair_note(joint, j, k, known), *alike[j], *alike[k]]
         for j, k, known in zip(first, second, usable, strict=True)
     ]
     out["_size"] = -ties.tied(out["difference"])
-    out = out.sort_values(["_size", "model_a", "model_b"], kind="stable")
-    return finish(
-        out.drop(columns=["_note", "_size"]),
-        estimate="difference",
-        differences=["difference"],
-        notes=out["_note"],
-        undefined=["model_a", "model_b"],
-        **_said(joint, confidence_level, rng, critical, stratify),
+    return out.sort_values(["_size", "model_a", "model_b"], kind="stable").drop(columns="_size")
+
+
+@dataclass(frozen=True)
+class _Sliced:
+    """Joint estimates of each slice of a table, or of the table as one."""
+
+    joints: list[JointEstimates]
+    cut: Cut | None
+    shares: Shares | None
+    unranked: list[list[str]]  # models of the table that a slice says nothing of
+
+    def glued(self, frames, names):
+        """Return the frames of all slices as one, with a row for what a slice says nothing of."""
+        if self.cut is None:
+            return frames[0]
+        full = []
+        for frame, joint, lost in zip(frames, self.joints, self.unranked, strict=True):
+            rows: list[tuple] = [(model,) for model in lost]
+            if len(names) == 2:
+                rows = [pair for model in lost for pair in itertools.product([model], joint.models)]
+                rows += list(itertools.combinations(lost, 2))
+            empty = pd.DataFrame(rows, columns=list(names), dtype=object)
+            empty["note"] = pd.Series([ABSENT] * len(rows), dtype=object)
+            whole = [c for c in frame if pd.api.types.is_integer_dtype(frame[c])]
+            frame = frame.astype(dict.fromkeys(whole, "Int64")) if any(self.unranked) else frame
+            full.append(pd.concat([frame, empty.reindex(columns=frame.columns)]) if rows else frame)
+        return self.cut.glued(full)
+
+    def settings(self, confidence_level, critical, n_intervals):
+        """Return what a result says of its slices."""
+        if self.cut is None or self.shares is None:
+            return {}
+        equal = self.shares.equality(relative=True)
+        about = {"confidence_level": confidence_level, "n_intervals": n_intervals, "critical_value": critical}
+        return {"slices": slices_said(self.cut, equal, **about)}
+
+
+def _in_slices(table, by, n_resamples, rng, stratify):
+    """Return the joint estimates of the slices of a table, or of the table as one."""
+    if by is None:
+        joint = joint_win_rates(table, n_resamples=n_resamples, rng=rng, stratify=stratify)
+        return _Sliced([_two_or_more(joint)], None, None, [[]])
+    table = check(table, require=[*by, *([stratify] if stratify else [])])
+    refuse_mixed(table, by)
+    found = cut(table, by)
+    joints, parts = joint_in_slices(table, found, n_resamples=n_resamples, rng=rng, stratify=stratify)
+    if all(len(joint.models) < 2 for joint in joints):
+        _two_or_more(joints[0])
+    models = sorted({model for joint in joints for model in joint.models})
+    starts = np.cumsum([0, *(len(joint.models) for joint in joints)])
+    moved = [
+        replace(part, columns=np.add(part.columns, start))
+        for each, start in zip(parts, starts, strict=False)
+        for part in each
+    ]
+    error = np.concatenate([_own_error(joint, each) for joint, each in zip(joints, parts, strict=True)])
+    shares = shares_of(
+        moved,
+        slices=np.repeat(np.arange(len(joints)), np.diff(starts)),
+        labels=[models.index(model) for joint in joints for model in joint.models],
+        estimate=np.concatenate([joint.estimate for joint in joints]),
+        error=error,
     )
+    known = {str(model) for model in table["model"].unique()}
+    return _Sliced(joints, found, shares, [sorted(known - set(joint.models)) for joint in joints])
+
+
+def _own_error(joint, parts):
+    """Return the error of each win rate, NaN where a model is in no test."""
+    error = np.full(len(joint.models), np.nan)
+    for part in parts:
+        n = part.counts @ part.member
+        with np.errstate(divide="ignore", invalid="ignore"):
+            error[part.columns] = np.sqrt(part.counts @ part.share**2 * n / (n - 1))
+    return np.where(joint.untested == "", error, np.nan)
 
 
 def _pair_note(joint, j, k, known) -> Note:
@@ -164,6 +274,7 @@ def _exceedance(largest, t):
 def rank_sets(
     table: pd.DataFrame,
     *,
+    by: str | Sequence[str] | None = None,
     confidence_level: float = 0.95,
     n_resamples: int = 9999,
     rng=0,
@@ -190,6 +301,10 @@ def rank_sets(
         Judgements of two or more models against one reference by one annotator. Without
         instruction ids (a table of counts) models are drawn independently, and ``note`` says so:
         sets are then wider or narrower than the paired ones, usually wider.
+    by : str or sequence of str, optional
+        Columns that cut the table into slices, such as "category". Models are then ranked in each:
+        simultaneous sets hold for all models of all slices at once, and one clustered test says whether the
+        differences between models are the same in all slices.
     confidence_level : float
         Coverage in (0, 1).
     n_resamples : int
@@ -202,10 +317,12 @@ def rank_sets(
     Returns
     -------
     DataFrame
-        ``model``, ``rank``, ``rank_low``, ``rank_high`` (marginal), ``simultaneous_low``,
+        `by` columns, ``model``, ``rank``, ``rank_low``, ``rank_high`` (marginal), ``simultaneous_low``,
         ``simultaneous_high``, ``tier``, ``win_rate``, ``note`` (how the model was drawn, why it is in no
         test, or that all its outcomes are alike); best first, integers from 1.
-        ``.attrs`` holds the settings, ``n_tiers`` and ``n_pairs_ordered`` of ``n_pairs``.
+        ``.attrs`` holds the settings, ``n_tiers`` and ``n_pairs_ordered`` of ``n_pairs`` (the most tiers, and
+        all pairs, of all slices); with `by` ``.attrs["slices"]`` has the test that all slices are equal.
+        A model without a usable judgement in a slice has no rank there.
 
     Raises
     ------
@@ -239,19 +356,22 @@ def rank_sets(
     2     c     3         2          3     2
     """
     options.check_options(confidence_level, n_resamples)
-    joint = joint_win_rates(table, n_resamples=n_resamples, rng=rng, stratify=stratify)
-    out, critical = joint_rank_sets(joint, confidence_level=confidence_level)
-    out = out.rename(columns={"estimate": "win_rate"})
-    alike = dict(zip(joint.models, _alike(joint), strict=True))
-    notes = [
-        [note, Reason("all_alike", ALIKE)] if alike[model] else note
-        for model, note in zip(out["model"], out["note"], strict=True)
-    ]
-    counts = {name: out.attrs[name] for name in ("n_tiers", "n_pairs_ordered", "n_pairs")}
-    said = _said(joint, confidence_level, rng, critical, stratify)
+    by = None if by is None else options.groups(by, _OF_RANKS)
+    sliced = _in_slices(table, by, n_resamples, rng, stratify)
+    frames, critical = rank_sets_of(sliced.joints, confidence_level=confidence_level)
+    for frame, joint in zip(frames, sliced.joints, strict=True):
+        alike = dict(zip(joint.models, _alike(joint), strict=True))
+        frame["note"] = [
+            [note, Reason("all_alike", ALIKE)] if alike[model] else note
+            for model, note in zip(frame["model"], frame["note"], strict=True)
+        ]
+    counts = {name: sum(frame.attrs[name] for frame in frames) for name in ("n_pairs_ordered", "n_pairs")}
+    counts = {"n_tiers": max(frame.attrs["n_tiers"] for frame in frames), **counts}
+    out = sliced.glued(frames, ("model",)).rename(columns={"estimate": "win_rate"})
+    said = _said(sliced, confidence_level, rng, critical, stratify, counts["n_pairs"])
     said["settings"] = said["settings"] | counts
     found = ["win_rate"]
-    out = finish(out, estimate=None, fractions=found, higher_is_better=found, notes=notes, **said)
+    out = finish(out, estimate=None, fractions=found, higher_is_better=found, **said)
     lost = out[has_reason(out, "untested")]
     if len(lost):
         names = ", ".join(lost["model"].head(3)) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
@@ -276,10 +396,40 @@ def joint_rank_sets(joint: JointEstimates, *, confidence_level=0.95) -> tuple[pd
     critical : float
         Critical value of the largest absolute t over all pairs.
     """
-    p = len(_two_or_more(joint).models)
-    _, critical, better = _simultaneous(joint, confidence_level)
+    (frame,), critical = rank_sets_of([_two_or_more(joint)], confidence_level=confidence_level)
+    return frame, critical
+
+
+def rank_sets_of(
+    joints: Sequence[JointEstimates], *, confidence_level: float
+) -> tuple[list[pd.DataFrame], float]:
+    """Return the rank sets of each of several lists of models, whose simultaneous sets hold for all at once.
+
+    Parameters
+    ----------
+    joints : sequence of JointEstimates
+        With as many resamples each, the same of instructions that they share.
+    confidence_level : float
+        Coverage in (0, 1).
+
+    Returns
+    -------
+    frames : list of DataFrame
+        As of `joint_rank_sets`.
+    critical : float
+        Critical value of the largest absolute t over all pairs of all lists.
+    """
+    _, critical, betters = simultaneous(joints, confidence_level)
+    found = [_ranked(joint, better, confidence_level) for joint, better in zip(joints, betters, strict=True)]
+    return found, critical
+
+
+def _ranked(joint, better, confidence_level):
+    """Return the rank sets of one list, given who is shown to be better than whom."""
+    p = len(joint.models)
     centred, t, own = joint.centred, _tested(joint), joint.own_scale
-    marginal = np.array([_marginal(centred, joint.scale, t, j, confidence_level, own) for j in range(p)])
+    each = [_marginal(centred, joint.scale, t, j, confidence_level, own) for j in range(p)]
+    marginal = np.array(each, dtype=np.int64).reshape(p, 2)
     out = pd.DataFrame(
         {
             "model": joint.models,
@@ -299,11 +449,11 @@ def joint_rank_sets(joint: JointEstimates, *, confidence_level=0.95) -> tuple[pd
     ]
     out = best_first(out, "estimate", ["model"])
     out.attrs = {
-        "n_tiers": int(out["tier"].max()),
+        "n_tiers": int(out["tier"].max()) if p else 0,
         "n_pairs_ordered": int(better.sum()),
         "n_pairs": p * (p - 1) // 2,
     }
-    return out, critical
+    return out
 
 
 def simultaneous_critical_value(joint: JointEstimates, *, confidence_level=0.95) -> float:
@@ -316,19 +466,21 @@ def _drawn_apart(joint):
     return (joint.shared > 0).sum(axis=1) <= 1  # with itself alone, or without instruction ids not even so
 
 
-def _said(joint, confidence_level, rng, critical, stratify=None):
+def _said(sliced, confidence_level, rng, critical, stratify, n_intervals):
     """Return what a result of the joint bootstrap says of itself, as `finish` takes it."""
+    apart = any(_drawn_apart(joint).any() for joint in sliced.joints)
     return {
         "method": "max-t step-down on the joint bootstrap",
         "interval": "max-t",
-        "unit": unit_of(joint.shared.any()),
+        "unit": unit_of(any(joint.shared.any() for joint in sliced.joints)),
         "confidence_level": confidence_level,
-        "n_resamples": joint.resamples.shape[1],
+        "n_resamples": max(joint.resamples.shape[1] for joint in sliced.joints),
         "rng": rng,
         "settings": {
             "stratify": stratify,
             "critical_value": critical,
-            "note": "models drawn " + (APART if _drawn_apart(joint).any() else TOGETHER),
+            "note": "models drawn " + (APART if apart else TOGETHER),
+            **sliced.settings(confidence_level, critical, n_intervals),
         },
     }
 
@@ -387,20 +539,25 @@ def _marginal(centred, scale, t, j, confidence_level, own=None):
         won, lost = now_won, now_lost
 
 
-def _simultaneous(joint, confidence_level):
-    """Return the largest |t| per resample, its critical value, and who is shown to be better than whom."""
-    centred, scale = joint.centred, joint.scale
-    t = _tested(joint)
-    better = np.zeros(t.shape, dtype=bool)
+def simultaneous(joints, confidence_level):
+    """Return the largest |t| per resample over all lists, its critical value, and who is better in each."""
+    scored = [(joint.centred, joint.scale, joint.own_scale) for joint in joints]
+    tested = [_tested(joint) for joint in joints]
+    betters = [np.zeros(t.shape, dtype=bool) for t in tested]
     first = None
     while True:
-        top = _largest_of_all(centred, scale, better, joint.own_scale)
+        tops = [
+            _largest_of_all(centred, scale, better, own)
+            for (centred, scale, own), better in zip(scored, betters, strict=True)
+            if len(centred)
+        ]
+        top = np.maximum.reduce(tops)
         critical = _quantile(top, confidence_level)
         first = (top, critical) if first is None else first
-        now = better | (t > critical)
-        if (now == better).all():
-            return *first, _closure(better)
-        better = now
+        now = [better | (t > critical) for better, t in zip(betters, tested, strict=True)]
+        if all((a == b).all() for a, b in zip(now, betters, strict=True)):
+            return *first, [_closure(better) for better in betters]
+        betters = now
 
 
 def _tested(joint):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,20 @@ from alpaca_analysis.foundations import options, ties
 from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.inference import coverage_notes, intervals, ratios
 from alpaca_analysis.inference.intervals import degrees_of_freedom
+from alpaca_analysis.inference.max_t import MaxT
 from alpaca_analysis.inference.results import Reason, finish, unit_of
+from alpaca_analysis.inference.slices import Part, cut
+from alpaca_analysis.inference.slices import said as slices_said
+from alpaca_analysis.inference.slices import shares as shares_of
 from alpaca_analysis.table.checks import check
 from alpaca_analysis.table.groups import all_identified, refuse_mixed, select_models
 from alpaca_analysis.win_rates.joint import joint_win_rates, times
 
+_COLUMNS = (
+    *("model", "model_a", "model_b", "difference", "standard_error", "ci_low", "ci_high", "pvalue"),
+    *("pvalue_adjusted", "equivalence_low", "equivalence_high", "not_worse", "equivalent", "verdict"),
+    *("paired", "n_unshared", "reason", "note"),
+)
 UNPAIRED = Reason("unpaired", "taken as independent samples: no shared instruction ids")
 
 
@@ -28,6 +37,7 @@ def compare(
     a: str | None = None,
     b: str | None = None,
     *,
+    by: str | Sequence[str] | None = None,
     margin: float | None = None,
     adjust: options.Adjustment = "holm",
     method: options.Interval = "t",
@@ -48,6 +58,10 @@ def compare(
     a, b : str, optional
         Names in the ``model`` column. With `b` alone, every other model is compared with it (the baseline);
         with `a` alone, it with every other; without both, every pair, the better model first.
+    by : str or sequence of str, optional
+        Columns that cut the table into slices, such as "category": the comparison is made in each. All
+        intervals of all slices then hold at once (max-t, whatever `adjust` and `method`), and one clustered
+        test says whether the differences are the same in all slices.
     margin : float, optional
         Difference, a fraction, that would not matter; verdicts may then be "equivalent" or "not worse".
     adjust : {"holm", "max-t"}
@@ -66,14 +80,15 @@ def compare(
     Returns
     -------
     DataFrame
-        One row per comparison: ``model_a``, ``model_b``, ``difference`` (win rate of a minus that of b, a
-        fraction), ``standard_error``, ``ci_low``, ``ci_high``, ``pvalue`` (two-sided, of no difference; of
-        several, ``pvalue_adjusted`` beside it), ``verdict``, ``paired``, ``n`` (shared instructions, or the
-        instructions or judgements of both), ``n_unshared`` (instructions of one model alone, left out),
-        ``note`` (also that the interval is approximate: it rests on few units). With a margin also
-        ``equivalence_low``, ``equivalence_high``: the interval at level 1 - 2 (1 - confidence_level), whose
-        ends are two one-sided tests; ``not_worse`` and ``equivalent``, whether it lies above -margin, and
-        within the margin on both sides.
+        One row per comparison, `by` columns first: ``model_a``, ``model_b``, ``difference`` (win rate of a
+        minus that of b, a fraction), ``standard_error``, ``ci_low``, ``ci_high``, ``pvalue`` (two-sided, of
+        no difference; of several or in slices ``pvalue_adjusted`` beside it), ``verdict``, ``paired``, ``n``
+        (shared instructions, or the instructions or judgements of both), ``n_unshared`` (instructions of one
+        model alone, left out), ``note`` (also that the interval is approximate: it rests on few units). With
+        a margin also ``equivalence_low``, ``equivalence_high``: the interval at level
+        1 - 2 (1 - confidence_level), whose ends are two one-sided tests; ``not_worse`` and ``equivalent``,
+        whether it lies above -margin, and within the margin on both sides. ``.attrs["slices"]`` has the test
+        that all slices are equal.
 
     Raises
     ------
@@ -105,22 +120,45 @@ def compare(
     options.check_options(confidence_level, n_resamples)
     options.one_of("method", method, options.Interval)
     options.one_of("adjust", adjust, options.Adjustment)
+    by = None if by is None else options.groups(by, _COLUMNS)
     if margin is not None:
         options.fraction("margin", margin, closed="neither")
-    table = check(table)
+    table = check(table, require=by or ())
     pairs = _asked(table, a, b)
     several = len(pairs) > 1
-    c = _critical(table, pairs, confidence_level, n_resamples, rng) if several and adjust == "max-t" else None
-    level = confidence_level if c or not several else 1 - (1 - confidence_level) / len(pairs)
-    sides = {model: _side(table, model) for model in dict.fromkeys(m for pair in pairs for m in pair)}
-    bootstrap = {"method": method, "n_resamples": n_resamples, "rng": rng}
-    found = [_compared(pair, sides, level, margin, c, bootstrap) for pair in pairs]
-    frame = pd.DataFrame([row for row, _ in found])
-    if several:
-        adjusted = c.pvalues(frame) if c else _holm(frame["pvalue"])
+    sliced, shares, law = None, None, None
+    if by is not None:
+        refuse_mixed(table, by)
+        sliced = cut(table, by)
+        groups = [_paired(part, pairs) for part in sliced.parts(table)]
+        shares = _shares(groups, pairs)
+        law = shares.max_t(n_resamples=n_resamples, rng=rng)
+    else:
+        groups = [_paired(table, pairs, needed=True)]
+        law = _critical(table, pairs, n_resamples, rng) if several and adjust == "max-t" else None
+    level = confidence_level if law or not several else 1 - (1 - confidence_level) / len(pairs)
+    bootstrap = {"method": method if law is None else "t", "n_resamples": n_resamples, "rng": rng}
+    found = [
+        [
+            _compared(pair, units, level, margin, law, bootstrap)
+            for pair, units in zip(pairs, group, strict=True)
+        ]
+        for group in groups
+    ]
+    frames = [pd.DataFrame([row for row, _ in rows]) for rows in found]
+    frame = sliced.glued(frames) if sliced else frames[0]
+    if several or sliced:
+        t = frame["difference"] / frame["standard_error"]
+        adjusted = law.pvalues(t, frame["pvalue"]) if law else _holm(frame["pvalue"])
         frame.insert(frame.columns.get_loc("pvalue") + 1, "pvalue_adjusted", adjusted)
-    paired = frame["paired"].all()
-    made = ("max-t" if c else f"{method}, Bonferroni's level") if several else method
+    paired = frame.loc[frame["n"] > 0, "paired"].all()
+    made = ("max-t" if law else f"{method}, Bonferroni's level") if several or sliced else method
+    settings: dict[str, Any] = {"margin": margin, "adjust": adjust if several else None}
+    if sliced and shares and law:
+        settings |= {
+            "adjust": "max-t",
+            "slices": _said(sliced, shares, law, pairs, b is None, confidence_level),
+        }
     return finish(
         frame,
         estimate="difference",
@@ -128,13 +166,62 @@ def compare(
         interval=made,
         unit=unit_of(table["instruction_id"].notna().any()),
         confidence_level=confidence_level,
-        n_resamples=n_resamples if c or method != "t" else None,
+        n_resamples=n_resamples if law or method != "t" else None,
         rng=rng,
         differences=["difference"],
-        notes=[notes for _, notes in found],
-        undefined=["model_a", "model_b"],
-        settings={"margin": margin, "adjust": adjust if several else None},
+        notes=[notes for rows in found for _, notes in rows],
+        undefined=[*(by or ()), "model_a", "model_b"],
+        settings=settings,
     )
+
+
+def _paired(table, pairs, needed=False):
+    """Return the units of each pair; None where, unless they are needed, one side was not judged."""
+    judged = table.loc[table["outcome"].notna(), "model"]
+    known = {model for pair in pairs for model in pair} & set(judged.astype(str))
+    sides = {model: _side(table, model) for model in known}
+    if needed:
+        sides = {model: _side(table, model) for pair in pairs for model in pair}
+    return [_pair(sides[a], sides[b], a == b) if {a, b} <= set(sides) else None for a, b in pairs]
+
+
+def _shares(groups, pairs):
+    """Return what instructions contribute to the difference of each pair in each slice."""
+    parts: list[Part] = []
+    estimates, errors = [], []
+    for column, units in enumerate(units for group in groups for units in group):
+        difference, error = (np.nan, np.nan) if units is None else _difference(units)
+        estimates.append(difference)
+        errors.append(error)
+        if units is not None:
+            parts += units.parts(column)
+    n_slices, n_pairs = len(groups), len(pairs)
+    return shares_of(
+        parts,
+        slices=np.repeat(np.arange(n_slices), n_pairs),
+        labels=np.tile(np.arange(n_pairs), n_slices),
+        estimate=estimates,
+        error=errors,
+    )
+
+
+def _said(sliced, shares, law, pairs, every, confidence_level):
+    """Return what the result says of its slices; of every pair, those with the best model are tested."""
+    n_intervals = int(shares.known.sum())
+    if every:
+        shares = shares.only([k for k, j in enumerate(shares.labels) if pairs[j][0] == pairs[0][0]])
+    critical = law.critical(confidence_level)
+    about = {"confidence_level": confidence_level, "critical_value": critical}
+    return slices_said(sliced, shares.equality(), n_intervals=n_intervals, **about)
+
+
+CONTRAST = np.array([[1.0], [-1.0]])
+
+
+def _difference(units):
+    """Return the difference of a pair with its error."""
+    found = intervals.interval(units.units, contrast=CONTRAST, df=units.df, method="t")
+    return found[0][0], found[1][0]
 
 
 def _asked(table, a, b):
@@ -157,16 +244,17 @@ def _asked(table, a, b):
     return list(itertools.combinations(order, 2))
 
 
-def _compared(pair, sides, level, margin, c, bootstrap):
+def _compared(pair, units, level, margin, law, bootstrap):
     """Return the row of one comparison and its notes."""
     a, b = pair
-    units = _pair(sides[a], sides[b], a == b)
-    options_ = {"contrast": np.array([[1.0], [-1.0]]), "df": units.df, **bootstrap}
+    if units is None:
+        return _not_compared(pair, margin)
+    options_ = {"contrast": CONTRAST, "df": units.df, **bootstrap}
     (difference,), (error,), (low,), (high,) = intervals.interval(
         units.units, confidence_level=level, **options_
     )
-    if c and error > 0:
-        half = c.of_t(c.wide, units.df) * error
+    if law and error > 0:
+        half = law.of_t(law.critical(level), units.df) * error
         low, high = difference - half, difference + half
     row = {
         "model_a": a,
@@ -183,8 +271,8 @@ def _compared(pair, sides, level, margin, c, bootstrap):
             units.units, confidence_level=1 - 2 * (1 - level), **options_
         )
         inner = (inner_low, inner_high)
-        if c and error > 0:
-            half = c.of_t(c.narrow, units.df) * error
+        if law and error > 0:
+            half = law.of_t(law.critical(1 - 2 * (1 - level)), units.df) * error
             inner = difference - half, difference + half
         not_worse = bool(inner[0] > -margin)
         row |= {
@@ -200,6 +288,21 @@ def _compared(pair, sides, level, margin, c, bootstrap):
         text = "fewer than two units" if np.isnan(error) else "no variation"
         few = Reason(why, f"interval undefined: {text}")
     return row, (few, *units.notes) if np.isnan(low) else (*units.notes, few)
+
+
+def _not_compared(pair, margin):
+    """Return the row of a comparison that a slice does not allow."""
+    names = ("difference", "standard_error", "ci_low", "ci_high", "pvalue")
+    row = {"model_a": pair[0], "model_b": pair[1], **dict.fromkeys(names, np.nan)}
+    if margin is not None:
+        row |= {
+            "equivalence_low": np.nan,
+            "equivalence_high": np.nan,
+            "not_worse": False,
+            "equivalent": False,
+        }
+    row |= {"verdict": "undecided", "paired": False, "n": 0, "n_unshared": 0}
+    return row, (Reason("nothing_judged", "undefined: one model has no usable judgement in this slice"),)
 
 
 def verdict_of(row: Mapping[str, Any]) -> str:
@@ -219,41 +322,8 @@ def verdict_of(row: Mapping[str, Any]) -> str:
     return "not worse" if row.get("not_worse") else "undecided"
 
 
-@dataclass(frozen=True)
-class _MaxT:
-    """Critical values of the largest absolute t over the comparisons that were asked for.
-
-    Where units are few, differences are studentised within their resamples and have the law of t; else they
-    have that of the normal.
-
-    Attributes
-    ----------
-    largest : ndarray of shape (n_resamples,)
-        In the joint bootstrap of all win rates.
-    wide, narrow : float
-        Quantiles for the interval, and for two one-sided tests.
-    studentised : bool
-        Whether each resample had its own errors.
-    """
-
-    largest: np.ndarray
-    wide: float
-    narrow: float
-    studentised: bool
-
-    def of_t(self, z, df):
-        """Return the quantile of t that is as rare as `z`: errors are estimated, not known."""
-        return z if self.studentised else float(stats.t.isf(stats.norm.sf(z), df))
-
-    def pvalues(self, frame):
-        z = (frame["difference"] / frame["standard_error"]).abs()
-        if not self.studentised:
-            z = stats.norm.isf(frame["pvalue"] / 2)  # as rare as its t
-        below = [(1 + (self.largest >= one).sum()) / (1 + len(self.largest)) for one in z]
-        return pd.Series(below, frame.index).where(frame["pvalue"].notna())
-
-
-def _critical(table, pairs, confidence_level, n_resamples, rng):
+def _critical(table, pairs, n_resamples, rng):
+    """Return the law of the largest t over the comparisons that were asked for."""
     models = sorted({model for pair in pairs for model in pair})
     rows = table[table["model"].isin(models)]
     joint = joint_win_rates(rows, n_resamples=n_resamples, rng=rng)
@@ -266,9 +336,7 @@ def _critical(table, pairs, confidence_level, n_resamples, rng):
         if joint.own_scale is not None:
             times(t, joint.own_scale[j, k])
         np.maximum(largest, t, out=largest)
-    alpha = 1 - confidence_level
-    wide, narrow = (float(np.quantile(largest, 1 - q, method="higher")) for q in (alpha, 2 * alpha))
-    return _MaxT(largest, wide, narrow, joint.own_scale is not None)
+    return MaxT(largest, joint.own_scale is not None)
 
 
 def _holm(pvalues):
@@ -296,6 +364,8 @@ class Pair:
         What a unit is.
     notes : tuple of Reason
         What a reader has to know.
+    ids : ndarray, optional
+        The instruction of each unit.
     """
 
     units: ratios.Units
@@ -305,6 +375,16 @@ class Pair:
     n_unshared: int
     unit: str
     notes: tuple[Reason, ...]
+    ids: np.ndarray | None = None
+
+    def parts(self, column: int) -> list[Part]:
+        """Return what the units contribute to the difference; those of two samples are drawn apart."""
+        values, counts, strata = ratios.influence(self.units) @ CONTRAST, self.units.counts, self.units.strata
+        samples = np.zeros(len(values), dtype=np.int64) if strata is None else strata
+        return [
+            Part(values[k], [column], None if self.ids is None else self.ids[k], counts[k])
+            for k in (samples == s for s in np.unique(samples))
+        ]
 
 
 def pair_of(table: pd.DataFrame, a: str, b: str) -> Pair:
@@ -346,7 +426,14 @@ def _pair(one_side, other_side, same):
         n_unshared=unshared,
         unit=unit_of(identified),
         notes=tuple(notes),
+        ids=_ids(ids, shared, paired) if identified else None,
     )
+
+
+def _ids(ids, shared, paired):
+    """Return the instruction of each unit, in the order of `_units`."""
+    known = [np.unique(one.to_numpy(dtype=object)) for one in ids]
+    return np.asarray(shared) if paired else np.concatenate(known)
 
 
 def _side(table, model):

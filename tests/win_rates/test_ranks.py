@@ -178,7 +178,7 @@ def test_rank_sets_are_the_ranks_of_all_orders_that_agree_with_the_shown_pairs(s
     rng = np.random.default_rng(seed)
     table = side_by_side(simulate(rng, 60, rng.uniform(0.1, 0.9, p)))
     joint = joint_estimates.joint_win_rates(table, n_resamples=299)
-    better = rankings._simultaneous(joint, 0.9)[2]
+    (better,) = rankings.simultaneous([joint], 0.9)[2]
     frame = rankings.joint_rank_sets(joint, confidence_level=0.9)[0].set_index("model")
     orders = np.array(
         [
