@@ -8,6 +8,7 @@ every format and from the defects that tests/malformed.py keeps.
 
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 import atheris
@@ -15,10 +16,11 @@ import atheris
 sys.path[:0] = [str(Path(__file__).resolve().parents[i]) for i in (1, 2)]
 
 with atheris.instrument_imports(include=["alpaca_analysis.table.readers", "alpaca_analysis.table.checks"]):
-    import alpaca_analysis as aa
-    from alpaca_analysis import AnnotationError
+    from alpaca_analysis.table.readers import read_annotations  # the package itself loads nothing yet
 
 from malformed import DEFECTS, SEEDS, SUFFIXES  # noqa: E402
+
+from alpaca_analysis.foundations.errors import AnnotationError  # noqa: E402
 
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))
 
@@ -30,7 +32,7 @@ def read(data: bytes) -> None:
     path = FOLDER / f"annotations{SUFFIXES[data[0] % len(SUFFIXES)]}"
     path.write_bytes(data[1:])
     try:
-        aa.read_annotations(path)
+        read_annotations(path)
     except AnnotationError:
         pass
     finally:
@@ -38,6 +40,7 @@ def read(data: bytes) -> None:
 
 
 def main() -> None:
+    warnings.simplefilter("ignore", UserWarning)  # what a reader doubts and takes as it is
     corpus = FOLDER / "corpus"
     corpus.mkdir()
     kept = [(k, seed) for k in range(len(SUFFIXES)) for seed in SEEDS]
