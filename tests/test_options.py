@@ -82,6 +82,7 @@ WRONG = {
     "reading_error": (-1, NAN, "0"),
     "scale": CHOICES,
     "scoring": CHOICES,
+    "strong_weight": COUNTS,
     "seed": (1.7, "1", None),
     "repeats": ([], [0], [1.5], 2),
     "sizes": ([], [0], [1.5], 100),

@@ -45,7 +45,10 @@ Verdicts = Annotated[
     list[str] | None,
     typer.Option(metavar="MEANING=VALUE", help="What a verdict means, as model=1, draw=tie; repeatable."),
 ]
-PAIRS = {"column": Columns, "value": Verdicts}
+StrongWeight = Annotated[
+    int, typer.Option(help="What a strong verdict of Arena-Hard weighs; 3 in its own count.")
+]
+PAIRS = {"column": Columns, "value": Verdicts, "strong_weight": StrongWeight}
 By = Annotated[list[str] | None, typer.Option(help="Column that makes a group; repeat for several.")]
 Interval = Annotated[options.Interval, typer.Option(help="Interval.")]
 WinRateInterval = Annotated[options.WinRateInterval, typer.Option(help="Interval.")]
@@ -62,14 +65,17 @@ _COLUMNS: ContextVar[dict | None] = ContextVar(
 
 
 def reading(verb: Callable) -> Callable:
-    """Give a verb that reads judgements ``--column`` and ``--value``, which `read` obeys."""
+    """Give a verb that reads judgements the options of reading, which `read` obeys."""
 
     @wraps(verb)
-    def run(*args, column: Columns = None, value: Verdicts = None, **options):
+    def run(
+        *args, column: Columns = None, value: Verdicts = None, strong_weight: StrongWeight = 1, **options
+    ):
         columns, values = _pairs("--column", column), _pairs("--value", value)
         said = {
             "columns": {name: theirs[-1] for name, theirs in columns.items()} or None,
             "values": values or None,
+            "strong_weight": strong_weight,
         }
         token = _COLUMNS.set(said)
         try:

@@ -481,7 +481,7 @@ def to_leaderboard(
         ``model``, ``lc_win_rate`` and ``standard_error`` in fractions; they become
         ``length_controlled_winrate`` and ``lc_standard_error``.
     avg_length : mapping of str to float, optional
-        Mean output length in characters by model.
+        Mean output length in characters by model; by default what `win_rate` found in the table.
     mode : {"minimal", "verified", "community"}
         AlpacaEval's label for who vouches for the rows.
 
@@ -510,6 +510,7 @@ def to_leaderboard(
         twice = frame["model"][frame["model"].duplicated()].iloc[0]
         raise ValueError(f"model: found {twice!r} twice, expected one row per model")
     model = frame["model"].astype(str)
+    lengths = frame.attrs.get("avg_length", {}) if avg_length is None else avg_length
     board = pd.DataFrame(
         {
             "win_rate": 100 * frame["win_rate"],
@@ -520,7 +521,7 @@ def to_leaderboard(
             "n_total": frame["n_total"],
             "discrete_win_rate": 100 * (frame["n_wins"] + frame["n_draws"] / 2) / frame["n_total"],
             "mode": mode,
-            "avg_length": model.map(dict(avg_length or {})).astype(float),
+            "avg_length": model.map(dict(lengths)).astype(float),
         }
     ).set_axis(pd.Index(model.to_numpy(dtype=object)), axis="index")
     if length_control is not None:

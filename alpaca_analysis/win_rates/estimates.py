@@ -68,7 +68,8 @@ def win_rate(
         `by` columns, ``win_rate``, ``standard_error``, ``ci_low``, ``ci_high``, ``n_wins``,
         ``n_draws``, ``n_losses``, ``n_total`` (judged), ``n_missing`` (asked and not judged) and
         ``note`` (why an entry is NaN, or an interval approximate: it rests on few units), best first;
-        fractions. ``.attrs`` holds the settings.
+        fractions. ``.attrs`` holds the settings, and by model ``avg_length``, the mean length of outputs
+        in characters, where lengths are known.
 
     Raises
     ------
@@ -109,7 +110,8 @@ def win_rate(
         exact &= resampling.laws_of(block.units) is not None
     columns = {name: np.concatenate([part[name] for part in parts]) for name in _COLUMNS if name != "reason"}
     frame = best_first(pd.concat(groups, ignore_index=True).assign(**columns), "win_rate", by)
-    frame["note"] = list(zip(frame["note"], _unnamed(table, by, frame), strict=True))
+    strong_weight, weights = _strong_verdicts(table, by, frame)
+    frame["note"] = list(zip(frame["note"], _unnamed(table, by, frame), weights, strict=True))
     return finish(
         frame,
         estimate="win_rate",
@@ -122,7 +124,7 @@ def win_rate(
         fractions=["win_rate"],
         higher_is_better=["win_rate"],
         undefined=by,
-        settings={"discrete": discrete, "stratify": stratify},
+        settings={"discrete": discrete, "stratify": stratify} | strong_weight | _mean_lengths(table, by),
     )
 
 
@@ -152,6 +154,34 @@ def _unnamed(table, by, frame):
     )
     text = "{} row{} without an id, each a unit of its own"
     return [Reason("no_id", text.format(n, "s" if n > 1 else "")) if n else "" for n in numbers]
+
+
+def _mean_lengths(table, by):
+    """Return the mean length of each model's outputs, as a setting that a leaderboard shows."""
+    known = table["length_model"].notna()
+    if by != ["model"] or not known.any():
+        return {}
+    rows = table.loc[known, ["model", "length_model", "n"]]
+    total = (rows["length_model"] * rows["n"]).groupby(rows["model"], observed=True).sum()
+    return {"avg_length": (total / rows["n"].groupby(rows["model"], observed=True).sum()).to_dict()}
+
+
+def _strong_verdicts(table, by, frame):
+    """Return what strong verdicts weigh, as a setting, and a note for every group that has some."""
+    if "strong" not in table:
+        return {}, [""] * len(frame)
+    strong = table[(table["strong"] == True) & table["outcome"].notna()]  # noqa: E712, other formats have NaN
+    weights = set(strong["n"])
+    if len(weights) != 1:
+        return {}, [""] * len(frame)
+    weight = int(weights.pop())
+    text = "strong verdicts weigh 1 (3 in Arena-Hard's own count)"
+    if weight > 1:
+        text = f"strong verdicts weigh {weight}, as in Arena-Hard's own count"
+    groups = set(strong[by].itertuples(index=False, name=None))
+    note = Reason("strong_verdicts", text)
+    found = [note if row in groups else "" for row in frame[by].itertuples(index=False, name=None)]
+    return {"strong_weight": weight}, found
 
 
 def _stream(block, rng, generator):

@@ -291,6 +291,41 @@ def test_leaderboard_is_read_by_alpaca_eval(xwin, tmp_path):
     assert np.isnan(row["length_controlled_winrate"])
 
 
+def test_leaderboard_fills_lengths_from_what_the_table_knows():
+    rng = np.random.default_rng(4)
+    pairs = np.array([("a", "b"), ("b", "a"), ("c", "x"), ("d", "x")])[rng.integers(4, size=200)]
+    table = pd.DataFrame(pairs, columns=["model", "reference"]).assign(
+        instruction_id=[str(k) for k in range(200)],
+        outcome=rng.integers(2, size=200),
+        length_model=np.where(pairs[:, 0] == "d", np.nan, rng.integers(9, 99, size=200)),
+        length_reference=rng.integers(9, 99, size=200),
+        n=rng.integers(1, 4, size=200),
+    )
+    sides = [
+        table[["model", "length_model", "n"]].set_axis(["model", "length", "n"], axis=1),
+        table[["reference", "length_reference", "n"]].set_axis(["model", "length", "n"], axis=1),
+    ]
+    every = pd.concat(sides).query("model != 'x'").dropna()
+    expected = {m: np.average(rows["length"], weights=rows["n"]) for m, rows in every.groupby("model")}
+    rates = win_rate(table, method="t")
+    board = to_leaderboard(rates)["avg_length"]
+    assert board.dropna().to_dict() == pytest.approx(expected)
+    assert np.isnan(board["d"])
+    assert to_leaderboard(rates, avg_length={"a": 7}).loc["a", "avg_length"] == 7
+    assert win_rate(table, by=["model", "reference"], method="t").attrs.get("avg_length") is None
+
+
+@pytest.mark.rows
+def test_lengths_of_a_leaderboard_are_those_alpaca_eval_publishes(mirror):
+    import alpaca_analysis as aa
+
+    files = sorted((mirror / "alpaca_eval" / "results").glob("gpt-3.5-*/alpaca_eval_gpt4/annotations.json"))
+    board = to_leaderboard(win_rate(aa.read_annotations(files), method="t"))
+    published = aa.load("alpaca_eval_v1_leaderboard").set_index("model")["avg_length"].reindex(board.index)
+    assert published.notna().all()
+    assert (board["avg_length"] - published).abs().max() <= 1  # published as whole numbers
+
+
 def test_leaderboard_refuses_what_would_be_wrong_in_the_file(xwin):
     rates = win_rate(xwin, method="t")
     with pytest.raises(ValueError, match="mode: found 'mine'"):

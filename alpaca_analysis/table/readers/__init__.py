@@ -49,7 +49,6 @@ Format = Literal[
 ]
 SINGLE: dict[str, Callable[..., Rows]] = {  # formats whose files are read one by one
     "mt_bench": lambda columns, texts: games.mt_bench(columns),
-    "arena_hard": lambda columns, texts: games.arena_hard(columns),
     "llmbar": lambda columns, texts: llmbar.to_rows(columns, texts=texts),
     "helpsteer": lambda columns, texts: preferences.helpsteer(columns, texts=texts),
     "chosen": lambda columns, texts: preferences.chosen(columns, texts=texts),
@@ -80,6 +79,7 @@ def read_annotations(
     columns: Mapping[str, str] | None = None,
     values: Mapping[str, Any] | None = None,
     annotators: Literal["auto", "separate"] = "auto",
+    strong_weight: int = 1,
     texts: bool = False,
     features: bool = False,
     split: str | None = None,
@@ -134,6 +134,10 @@ def read_annotations(
     annotators : {"auto", "separate"}
         What becomes of many voters in a file of battles: by default, where there are at least ten and the
         median one votes at most twice, they are one annotator, "crowd", and ``voter`` keeps their names.
+    strong_weight : int
+        What a strong verdict of Arena-Hard (``A>>B``) weighs, by the column ``n``: 1, or 3 as Arena-Hard
+        publishes, whose count also leaves out both games where one has no verdict. Results of `win_rate` say
+        which.
     texts : bool
         Keep the columns ``instruction``, ``output_model`` and ``output_reference``.
     features : bool
@@ -172,12 +176,14 @@ def read_annotations(
     """
     options.one_of("format", format, Format)
     options.one_of("annotators", annotators, ("auto", "separate"))
+    options.whole("strong_weight", strong_weight)
     if features:
         given: dict[str, Any] = {
             "format": format,
             "columns": columns,
             "values": values,
             "annotators": annotators,
+            "strong_weight": strong_weight,
         }
         table = read_annotations(source, **given, texts=True, split=split)
         if {"output_model", "output_reference"} <= set(table.columns):
@@ -188,6 +194,7 @@ def read_annotations(
         "mapping": columns,
         "values": values,
         "separate": annotators == "separate",
+        "strong_weight": strong_weight,
     }
     if columns is not None:
         mapped.check_columns(columns)
@@ -225,6 +232,7 @@ def _read(
     mapping: Mapping[str, str] | None,
     values: Mapping[str, Any] | None,
     separate: bool,
+    strong_weight: int,
 ) -> pd.DataFrame:
     rows, pandalm_parts, tables, licences = [], [], [], set()
     for columns in sources:  # one file's records are held at a time
@@ -242,6 +250,8 @@ def _read(
             pandalm_parts.append(columns)
         elif kind == "arena":
             rows.append(arena.to_rows(columns, texts=texts, values=values, separate=separate))
+        elif kind == "arena_hard":
+            rows.append(games.arena_hard(columns, strong_weight=strong_weight))
         elif kind in SINGLE:
             rows.append(SINGLE[kind](columns, texts))
         else:
@@ -252,6 +262,8 @@ def _read(
     if tables and rows:
         raise AnnotationError("files of one kind, found tables and annotation files", source="source")
     read = _together(tables) if tables else join(rows)
+    if "strong" in read:
+        read.attrs["strong_weight"] = strong_weight
     if len(licences) == 1 and None not in licences:
         read.attrs["licence"] = licences.pop()
     return read

@@ -62,20 +62,26 @@ def mt_bench(columns: Columns) -> Rows:
     return _rows(columns, ids, named, np.array(said).T, extra)
 
 
-def arena_hard(columns: Columns) -> Rows:
+def arena_hard(columns: Columns, *, strong_weight: int = 1) -> Rows:
     """Make rows of Arena-Hard's judgements: in game 1 the baseline is A, in game 2 the model.
 
-    Each verdict counts once; ``strong`` marks ``A>>B`` and ``B>>A``, to which Arena-Hard's own count gives
-    the weight 3 (``table.assign(n=np.where(table["strong"], 3, 1))``).
+    Each verdict counts once; ``strong`` marks ``A>>B`` and ``B>>A``. With another weight they count as
+    Arena-Hard's own program counts: strong verdicts weigh so much (``n``), and where one of the two games has
+    no verdict neither counts.
 
     Parameters
     ----------
     columns : Columns
         The fields ``model`` and ``games`` (two, each with a ``score``); optional ``baseline``, ``judge``,
         ``uid`` or ``question_id``, ``category``.
+    strong_weight : int
+        Weight of a strong verdict; Arena-Hard publishes with 3.
     """
     scores = [_scores(games, columns.source, row) for row, games in enumerate(columns.require("games"))]
     as_a = np.array([[GRADES.get(score or "", np.nan) for score in pair] for pair in scores])
+    strong = np.array([score in STRONG for pair in scores for score in pair])
+    if strong_weight > 1:
+        as_a[np.isnan(as_a).any(axis=1)] = np.nan
     named = {
         "dataset": None,
         "model": names(columns, "model", required=True),
@@ -92,7 +98,9 @@ def arena_hard(columns: Columns) -> Rows:
         extra,
         first=(2, 1),
     )
-    rows.extra["strong"] = np.array([score in STRONG for pair in scores for score in pair])
+    rows.extra["strong"] = strong
+    if strong_weight > 1:
+        rows.extra["n"] = np.where(strong & ~np.isnan(rows.outcome), strong_weight, 1)
     return rows
 
 

@@ -302,7 +302,7 @@ def join(parts: Sequence[Rows]) -> pd.DataFrame:
         raise
     for name in ("outcome", "length_model", "length_reference"):
         data[name] = np.concatenate([getattr(part, name) for part in parts])
-    data["n"] = np.ones(sum(sizes), dtype=np.int64)
+    data["n"] = np.concatenate([_array(part.extra.pop("n", np.ones(len(part), np.int64))) for part in parts])
     for name in dict.fromkeys(name for part in parts for name in part.extra):
         data[name] = _extra([part.extra.get(name) for part in parts], sizes)
     table = frame(data, "texts")

@@ -48,6 +48,40 @@ def test_arena_hard_turns_the_game_in_which_the_baseline_is_a(tmp_path):
         read(tmp_path, [FORMATS["arena_hard"] | {"games": [{"score": "A>B"}]}])
 
 
+def test_strong_verdicts_weigh_what_is_said_and_the_result_says_which(tmp_path):
+    scores = [("A>B", "B>A"), ("A<<B", "A>>B"), ("A=B", None), ("B>>A", "A>B"), ("[[B>A]]", "[[B<<A]]")]
+    records = [
+        FORMATS["arena_hard"] | {"uid": f"u{k}", "games": [{"score": a}, {"score": b}]}
+        for k, (a, b) in enumerate(scores)
+    ]
+    table = read(tmp_path, records, strong_weight=3)
+    # Arena-Hard's own program lists a strong verdict three times, and drops records without a verdict
+    times = {
+        "A>B": [1],
+        "A>>B": [1] * 3,
+        "A=B": [0.5],
+        "A<<B": [0] * 3,
+        "B>A": [0],
+        "B>>A": [0] * 3,
+        "B<<A": [1] * 3,
+    }
+    listed = []
+    for first, second in scores:
+        if first is not None and second is not None:
+            listed += [1 - s for s in times[first.strip("[]")]] + times[second.strip("[]")]
+    rates = aa.win_rate(table, method="t")
+    assert rates["win_rate"].iloc[0] == pytest.approx(np.mean(listed))
+    assert rates[["n_total", "n_missing"]].iloc[0].tolist() == [len(listed), 2]
+    assert rates["note"].str.contains("strong verdicts weigh 3").all()
+    assert rates.attrs["strong_weight"] == table.attrs["strong_weight"] == 3
+    once = aa.win_rate(read(tmp_path, records), method="t")
+    assert once[["win_rate", "n_total", "n_missing"]].iloc[0].tolist() == pytest.approx([6.5 / 9, 9, 1])
+    assert once["reason"].iloc[0].endswith("strong_verdicts")
+    assert once["note"].str.contains("strong verdicts weigh 1").all()
+    others = [FORMATS["mt_bench"] | {"question_id": k, "g2_winner": f"model_{k}"} for k in (1, 2)]
+    assert "strong" not in aa.win_rate(read(tmp_path, others))["note"].iloc[0]
+
+
 def test_signed_preferences_and_chosen_responses_are_between_unnamed_sides(tmp_path):
     records = [FORMATS["helpsteer"] | {"overall_preference": p} for p in (-3, 0, 1, None)]
     table = read(tmp_path, records)
