@@ -54,6 +54,8 @@ from .biases.replaced import Equated as Equated
 # What would people say?
 from .people.calibration import calibrated_win_rate as calibrated_win_rate
 from .people.calibration import label_budget as label_budget
+from .people.corrected import rogan_gladen as rogan_gladen
+from .people.corrected import rogan_gladen_win_rate as rogan_gladen_win_rate
 
 # Do win rates follow human ones?
 from .correlations.estimates import win_rate_correlation as win_rate_correlation

@@ -83,6 +83,8 @@ WRONG = {
     "scale": CHOICES,
     "scoring": CHOICES,
     "strong_weight": COUNTS,
+    "sensitivity": ((41, 40), (0.9,), 0.9, "78/80", (78, 0), (-1, 5), None),
+    "specificity": ((41, 40), (0.9,), 0.9, "78/80", (78, 0), (-1, 5), None),
     "seed": (1.7, "1", None),
     "repeats": ([], [0], [1.5], 2),
     "sizes": ([], [0], [1.5], 100),
@@ -145,6 +147,7 @@ UNCHECKED = {
     "flags": {
         "add_generation_prompt",
         "discrete",
+        "pooled",
         "download",
         "dry_run",
         "keep_texts",
@@ -167,7 +170,16 @@ UNCHECKED = {
     },
     "passed to NumPy or the system": {"batch", "cache", "rng"},
 }
-VALID = {"by": "dataset", "difference": 0.1, "n": 100, "win_rate": 0.5, "decimals": 2, "printed": "0.94"}
+VALID = {
+    "sensitivity": (78, 80),
+    "specificity": (30, 40),
+    "by": "dataset",
+    "difference": 0.1,
+    "n": 100,
+    "win_rate": 0.5,
+    "decimals": 2,
+    "printed": "0.94",
+}
 FUNCTIONS = [f for f in (getattr(aa, name) for name in aa.__all__) if inspect.isfunction(f)]
 OPTIONS = [
     (f, p.name)

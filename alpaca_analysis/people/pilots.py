@@ -15,6 +15,7 @@ from alpaca_analysis.people import votes
 from alpaca_analysis.table.checks import check, refuse
 from alpaca_analysis.table.groups import refuse_mixed
 
+WEIGHTED = "labels weighted by 1 / probability (Hajek)"
 PROBABILITY = "probability"  # of having been drawn to be labelled, as `label` records it
 
 
@@ -127,6 +128,50 @@ def pilots(
     AnnotationError
         Several judges, no labelled pair, or probabilities that are none.
     """
+    pairs = judged_pairs(table, humans, by, on)
+    found = [(key, _pilot(pairs, members)) for key, members in pairs.groups]
+    if any(pilot.weighted for _, pilot in found):
+        pairs.settings["draw"] = WEIGHTED
+    return {"unit": pairs.unit, "settings": pairs.settings}, found
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of each group, as the judge's rows have their sides; a pair may be in several groups.
+
+    Attributes
+    ----------
+    items : DataFrame
+        What `votes.match` says of each pair.
+    judge, drawn : ndarray of shape (n_pairs,)
+        Mean outcome of the judge's verdicts, NaN where there is none, and the share of draws among them.
+    votes : ndarray of shape (n_pairs, 3)
+        People's verdicts, counted.
+    people : ndarray of shape (n_pairs,)
+        Their mean outcome.
+    probability : ndarray of shape (n_pairs,)
+        Of having been drawn to be labelled, 1 where nobody says.
+    groups : list of (key, ndarray of int)
+        Values of the columns that make a group, and its pairs.
+    unit : str
+        What is resampled.
+    settings : dict
+        What a result says of the match.
+    """
+
+    items: pd.DataFrame
+    judge: np.ndarray
+    drawn: np.ndarray
+    votes: np.ndarray
+    people: np.ndarray
+    probability: np.ndarray
+    groups: list[tuple[tuple[Hashable, ...], np.ndarray]]
+    unit: str
+    settings: dict[str, Any]
+
+
+def judged_pairs(table: pd.DataFrame, humans: pd.DataFrame, by: list[str], on: Sequence[str] | None) -> Pairs:
+    """Match one judge with people, and return the pairs of each group; see `pilots`."""
     votes.matching_columns(on)
     table = check(table, source="table", require=by)
     refuse_mixed(table, by)
@@ -135,7 +180,6 @@ def pilots(
         raise AnnotationError(
             "one judge; call once for each", column="annotator", found=", ".join(matched.judges)
         )
-    drawn = _probabilities(humans, matched)
     # A pair may be in several groups, and in some from the other side: the rows of the judge decide.
     grouped = table.groupby(by, observed=True, dropna=False, sort=True)
     known, n = table["outcome"].notna(), table["n"]
@@ -145,25 +189,32 @@ def pilots(
             "item": matched.place,
             "turned": matched.turned,
             "won": (table["outcome"] * n).where(known, 0.0),
+            "drawn": n.where(table["outcome"] == 0.5, 0),
             "known": n.where(known, 0),
         }
     )
     pairs = rows.groupby(["group", "item", "turned"], as_index=False).sum()
-    judge = (pairs["won"] / pairs["known"].where(pairs["known"] > 0)).to_numpy()
-    people = votes.mean_of_known(matched.voters.to_numpy())[pairs["item"]]
-    people = np.where(pairs["turned"], 1 - people, people)
-    if np.isnan(judge + people).all():
+    times, turned, item = pairs["known"].where(pairs["known"] > 0), pairs["turned"], pairs["item"]
+    people = votes.mean_of_known(matched.voters.to_numpy())[item]
+    counts = matched.counts[item]
+    members = pairs.groupby("group").indices
+    keys = grouped.size().reset_index()[by].itertuples(index=False, name=None)
+    found = Pairs(
+        items=matched.items.iloc[item].reset_index(drop=True),
+        judge=(pairs["won"] / times).to_numpy(),
+        drawn=(pairs["drawn"] / times).to_numpy(),
+        votes=np.where(turned.to_numpy()[:, None], counts[:, ::-1], counts),
+        people=np.where(turned, 1 - people, people),
+        probability=_probabilities(humans, matched)[item],
+        groups=[(key, members[k]) for k, key in enumerate(keys)],
+        unit=matched.unit,
+        settings={"on": list(matched.on)},
+    )
+    if np.isnan(found.judge + found.people).all():
         raise AnnotationError(
             "a pair with a verdict of the judge and of a person, found none", source="humans"
         )
-    items, drawn = matched.items.iloc[pairs["item"]], drawn[pairs["item"]]
-    members = pairs.groupby("group").indices
-    keys = grouped.size().reset_index()[by].itertuples(index=False, name=None)
-    found = [(key, _pilot(items, judge, people, drawn, members[k])) for k, key in enumerate(keys)]
-    settings: dict[str, Any] = {"on": list(matched.on)}
-    if any(pilot.weighted for _, pilot in found):
-        settings["draw"] = "labels weighted by 1 / probability (Hajek)"
-    return {"unit": matched.unit, "settings": settings}, found
+    return found
 
 
 def _probabilities(humans, matched):
@@ -189,8 +240,9 @@ def _probabilities(humans, matched):
     return out
 
 
-def _pilot(items, judge, people, drawn, members):
-    items, judge, people, drawn = items.iloc[members], judge[members], people[members], drawn[members]
+def _pilot(pairs, members):
+    items = pairs.items.iloc[members]
+    judge, people, drawn = (v[members] for v in (pairs.judge, pairs.people, pairs.probability))
     judged, labelled, n = ~np.isnan(judge), ~np.isnan(people), items["n"].to_numpy()
     used = judged & labelled
     weighted = bool(used.any() and np.ptp(drawn[used]) > 1e-9)
