@@ -164,8 +164,8 @@ class Shares:
         Equal units each row stands for; what is drawn together.
     slices, labels : ndarray of int of shape (n_estimates,)
         The slice of each estimate, and what it is the estimate of.
-    estimate, error : ndarray of shape (n_estimates,)
-        Estimates with their standard errors; NaN or 0 where undefined.
+    estimate, error, df : ndarray of shape (n_estimates,)
+        Estimates with their standard errors, NaN or 0 where undefined, and the degrees of freedom of these.
     """
 
     values: np.ndarray
@@ -176,6 +176,7 @@ class Shares:
     labels: np.ndarray
     estimate: np.ndarray
     error: np.ndarray
+    df: np.ndarray
 
     @property
     def known(self) -> np.ndarray:
@@ -183,15 +184,10 @@ class Shares:
         with np.errstate(invalid="ignore"):
             return np.isfinite(self.estimate) & (self.error > 0) & self.values.any(axis=0)
 
-    @property
-    def df(self) -> np.ndarray:
-        """Return the number of units behind each estimate, less one."""
-        return np.maximum(self.counts @ self.member - 1, 1).astype(float)
-
-    def only(self, columns: Sequence[int]) -> Shares:
+    def only(self, columns: ArrayLike) -> Shares:
         """Return some of the estimates."""
-        k = list(columns)
-        parts = (self.slices, self.labels, self.estimate, self.error)
+        k = np.asarray(columns, dtype=np.int64)
+        parts = (self.slices, self.labels, self.estimate, self.error, self.df)
         return Shares(self.values[:, k], self.member[:, k], self.counts, self.strata, *(v[k] for v in parts))
 
     def max_t(self, *, n_resamples: int, rng: Any) -> MaxT:
@@ -319,6 +315,7 @@ def shares(
     labels: ArrayLike,
     estimate: ArrayLike,
     error: ArrayLike,
+    df: ArrayLike | None = None,
 ) -> Shares:
     """Bring the contributions of all parts together, units by their ids.
 
@@ -326,8 +323,8 @@ def shares(
     ----------
     parts : iterable of Part
         Contributions to the estimates.
-    slices, labels, estimate, error
-        Of every estimate, as `Shares` has them.
+    slices, labels, estimate, error, df
+        Of every estimate, as `Shares` has them; without `df` the units behind it, less one.
 
     Examples
     --------
@@ -375,6 +372,7 @@ def shares(
         np.asarray(labels, dtype=np.int64),
         np.asarray(estimate, dtype=float),
         error,
+        np.maximum(counts @ member - 1, 1).astype(float) if df is None else np.asarray(df, dtype=float),
     )
 
 
@@ -391,6 +389,32 @@ def bounds(estimate: np.ndarray, half: np.ndarray, *, logit: bool = False) -> tu
     with np.errstate(invalid="ignore", divide="ignore"):
         wide, middle = half / (estimate * (1 - estimate)), special.logit(estimate)
         return special.expit(middle - wide), special.expit(middle + wide)
+
+
+def simultaneous(
+    shares: Shares, *, confidence_level: float, n_resamples: int, rng: Any, logit: bool = False
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return intervals of all estimates that hold at once, and the critical value of the largest |t|.
+
+    Parameters
+    ----------
+    shares : Shares
+        Estimates with their errors and contributions.
+    confidence_level, n_resamples, rng
+        Of the intervals.
+    logit : bool
+        Whether estimates are fractions, whose intervals are made on the logit scale.
+
+    Returns
+    -------
+    low, high : ndarray of shape (n_estimates,)
+        NaN where an estimate has no error.
+    critical : float
+    """
+    law = shares.max_t(n_resamples=n_resamples, rng=rng)
+    critical = law.critical(confidence_level)
+    half = np.where(shares.known, law.of_t(critical, shares.df) * shares.error, np.nan)
+    return *bounds(shares.estimate, half, logit=logit), critical
 
 
 def said(

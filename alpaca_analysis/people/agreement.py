@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,10 @@ from alpaca_analysis.foundations import options, ties
 from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.inference import clustered, coverage_notes, intervals, ratios
 from alpaca_analysis.inference.results import Note, Reason, best_first, finish
+from alpaca_analysis.inference.slices import said as slices_said
+from alpaca_analysis.inference.slices import simultaneous
 from alpaca_analysis.people import votes
+from alpaca_analysis.people.slices import cut_pairs
 from alpaca_analysis.people.votes import Votes
 
 HUMANS = "humans"
@@ -26,6 +30,7 @@ def human_agreement(
     table: pd.DataFrame,
     humans: pd.DataFrame,
     *,
+    by: str | Sequence[str] | None = None,
     scoring: options.Scoring = "zero_one",
     remaining: bool = False,
     method: options.Interval = "bca",
@@ -48,6 +53,11 @@ def human_agreement(
     humans : DataFrame
         Judgements by several people, told apart by ``annotator`` (or ``repeat``). Pairs are matched by
         instruction and models, also where sides are flipped.
+    by : str or sequence of str, optional
+        Columns of the judges' table that cut the pairs into slices, such as "category". All intervals of all
+        slices then hold at once (max-t on the logit scale, whatever `method`), and one clustered test says
+        whether the agreement of every judge is the same in all slices. Pairs that people alone judged are in
+        a slice where their table has the columns, too.
     scoring : {"zero_one", "absolute"}
         1 if both say the same (a draw equals only a draw), or ``1 - abs(difference)`` (a draw is 0.5
         against a verdict), which also takes weighted judgements.
@@ -72,12 +82,13 @@ def human_agreement(
     Returns
     -------
     DataFrame
-        ``annotator``, ``agreement``, ``standard_error``, ``ci_low``, ``ci_high``, ``bias`` (error of the
-        annotator's own majority against the human majority), ``variance`` (its leave-one-out error
-        against itself; NaN with one judgement per pair), ``n`` (pairs scored), ``n_missing`` (pairs that
-        people judged and this judge did not), ``n_unmatched`` (pairs that only this judge judged),
+        `by` columns, ``annotator``, ``agreement``, ``standard_error``, ``ci_low``, ``ci_high``, ``bias``
+        (error of the annotator's own majority against the human majority), ``variance`` (its leave-one-out
+        error against itself; NaN with one judgement per pair), ``n`` (pairs scored), ``n_missing`` (pairs
+        that people judged and this judge did not), ``n_unmatched`` (pairs that only this judge judged),
         ``reason`` and ``note`` (why an entry is NaN, why an interval is approximate, and where ``humans``
-        had fewer votes to agree with than the judges); fractions, best first.
+        had fewer votes to agree with than the judges); fractions, best first. With `by`
+        ``.attrs["slices"]`` has the test that all slices are equal.
 
     Raises
     ------
@@ -114,7 +125,64 @@ def human_agreement(
     1    humans      0.667  0.00  4
     """
     check_options(scoring, method, confidence_level, n_resamples)
+    by = None if by is None else options.groups(by, _COLUMNS)
     matched = matched_votes(table, humans, scoring, on)
+    settings: dict[str, Any] = {
+        "against": "the remaining people" if remaining else "the majority of all people"
+    }
+    interval: str = method
+    if by is None:
+        out = _agreement(matched, scoring, remaining, method, confidence_level, n_resamples, rng)
+    else:
+        interval = "max-t"
+        sliced = cut_pairs(matched, table, humans, by)
+        frames = [
+            _agreement(part, scoring, remaining, "t", confidence_level, n_resamples, rng, advice=False)
+            for part in sliced.parts
+        ]
+        shares = sliced.shares(pair_scores(matched, scoring, remaining))
+        low, high, critical = simultaneous(
+            shares, confidence_level=confidence_level, n_resamples=n_resamples, rng=rng, logit=True
+        )
+        out = sliced.with_bounds(sliced.cut.glued(frames), low, high, [*matched.judges, HUMANS])
+        judges = shares.only(np.flatnonzero(shares.labels < len(matched.judges)))
+        settings["slices"] = slices_said(
+            sliced.cut,
+            judges.equality(),
+            confidence_level=confidence_level,
+            n_intervals=int(shares.known.sum()),
+            critical_value=critical,
+        )
+    return finish(
+        out,
+        **said(
+            matched,
+            scoring,
+            "agreement with the majority of " + ("the remaining people" if remaining else "all people"),
+            interval,
+            confidence_level,
+            n_resamples,
+            rng,
+            **settings,
+        ),
+        fractions=["agreement", "bias", "variance"],
+        higher_is_better=["agreement"],
+        undefined=[*(by or ()), "annotator"],
+    )
+
+
+_COLUMNS = (
+    *("annotator", "agreement", "standard_error", "ci_low", "ci_high", "bias", "variance"),
+    *("n_missing", "n_unmatched", "reason", "note"),
+)
+
+
+def _agreement(
+    matched, scoring, remaining, method, confidence_level, n_resamples, rng, *, advice=True
+) -> pd.DataFrame:
+    """Return the rows of all annotators on some pairs, best first."""
+    if matched.items.empty:
+        return _nothing(matched)
     out = mean_scores(
         matched.items,
         pair_scores(matched, scoring, remaining),
@@ -122,27 +190,23 @@ def human_agreement(
         confidence_level,
         n_resamples,
         rng,
+        advice=advice,
     )
     errors = pd.DataFrame(_errors(matched, scoring)).T.rename_axis("annotator").reset_index()
     out = out.merge(errors.astype({"n_missing": np.int64, "n_unmatched": np.int64}), on="annotator")
     out["note"] = _notes(out, matched, scoring, remaining)
     columns = ["annotator", "agreement", "standard_error", "ci_low", "ci_high", "bias", "variance"]
     columns += ["n", "n_missing", "n_unmatched", "note"]
-    return finish(
-        best_first(out[columns], "agreement", ["annotator"]),
-        **said(
-            matched,
-            scoring,
-            "agreement with the majority of " + ("the remaining people" if remaining else "all people"),
-            method,
-            confidence_level,
-            n_resamples,
-            rng,
-            against="the remaining people" if remaining else "the majority of all people",
-        ),
-        fractions=["agreement", "bias", "variance"],
-        higher_is_better=["agreement"],
-        undefined=["annotator"],
+    return best_first(out[columns], "agreement", ["annotator"])
+
+
+def _nothing(matched):
+    """Return the rows of all annotators where people judged no pair."""
+    names = sorted([*matched.judges, HUMANS])
+    out = pd.DataFrame({"annotator": names, **dict.fromkeys(_COLUMNS[1:7], np.nan)})
+    counts = {"n": 0, "n_missing": 0, "n_unmatched": [matched.unmatched.get(name, 0) for name in names]}
+    return out.assign(
+        **counts, note=[Reason("nothing_judged", "undefined: people judged no pair")] * len(names)
     )
 
 
@@ -177,12 +241,15 @@ def pair_scores(matched: Votes, scoring, remaining=False, size=None) -> dict[str
     return scores | {HUMANS: votes.voter_scores(counts, scoring, size)}
 
 
-def mean_scores(items, scores, method, confidence_level, n_resamples, rng):
-    """Average the scores of each annotator, with errors and intervals over instructions."""
+def mean_scores(items, scores, method, confidence_level, n_resamples, rng, *, advice=True):
+    """Average the scores of each annotator, with errors and intervals over instructions.
+
+    Without `advice` notes do not say which other method covers better.
+    """
     stacked = np.column_stack(list(scores.values()))
     units = votes.clustered(items, stacked)
     weight = items["n"].to_numpy()
-    better = "" if method == "bca" else "'bca' covers better"
+    better = "" if method == "bca" or not advice else "'bca' covers better"
     unequal = "" if method == "t" else "method='t' covers better"
     estimate, error, low, high = intervals.interval(
         units, method=method, confidence_level=confidence_level, n_resamples=n_resamples, rng=rng
