@@ -126,6 +126,7 @@ from .generating.local import TransformersBackend as TransformersBackend
 from .generating.local import VLLMBackend as VLLMBackend
 from .generating.conversation import vicuna_prompt as vicuna_prompt
 from .judging.run import judge as judge
+from .judging.stopping import Decided as Decided
 from .judging.verdicts import read_verdict as read_verdict
 from .judging.verdicts import Verdict as Verdict
 from .judging.records import Judgements as Judgements
@@ -153,6 +154,7 @@ from .generating.run import GenerateWarning as GenerateWarning
 from .judging.run import JudgeWarning as JudgeWarning
 from .asking.server import ServerError as ServerError
 from .asking.server import ServerRefused as ServerRefused
+from .foundations.errors import StoppedWarning as StoppedWarning
 from .foundations.errors import UndefinedWarning as UndefinedWarning
 
 __version__: str

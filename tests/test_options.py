@@ -93,6 +93,7 @@ WRONG = {
     "standard_deviation": (-0.1, 3, NAN, "0.5"),
     "stars": ("yes", [], [0, 0.05], [1.5], 3),
     "stop": ("END", [1]),
+    "stop_when": ("decided", 3, True),
     "temperature": (-1, NAN, "0", 3),
     "tol": (0, -1, NAN, "1"),
     "top_p": (0, 1.5, NAN, "1"),

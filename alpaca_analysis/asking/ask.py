@@ -6,8 +6,9 @@ import math
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -136,6 +137,7 @@ def ask_all(
     progress: bool | None = None,
     label: str = "asked",
     interrupt: Callable[[], None] | None = None,
+    watch: Callable[[int, Answered], str] | None = None,
 ) -> list[Answered]:
     """Ask every request, those in the store for nothing.
 
@@ -159,6 +161,9 @@ def ask_all(
         Word on the bar.
     interrupt : callable, optional
         Ends all requests under way, on Ctrl-C; called until none is left.
+    watch : callable, optional
+        Told the place of each request and what became of it, as it comes; returns why nothing more is to be
+        asked, or "". Requests are then sent as earlier ones come back, and no further ahead.
 
     Returns
     -------
@@ -186,10 +191,20 @@ def ask_all(
     futures: list[Future] = []
     with store.renewing() if store else nullcontext(), _bar(len(requests), label, progress) as steps:
         try:
-            if concurrency > 1:
+            if concurrency > 1 and not watch:
                 futures += [pool.submit(work.answer, request) for request in requests]
-            for i, answered in _as_completed(futures) if futures else _in_turn(work, requests):
+            if concurrency == 1:
+                come = _in_turn(work, requests)
+            else:
+                come = (
+                    _in_window(work, requests, pool, concurrency, futures)
+                    if watch
+                    else _as_completed(futures)
+                )
+            for i, answered in come:
                 results[i] = answered
+                if watch and not work.enough:
+                    work.enough = watch(i, answered)
                 steps.update()
                 if work.budget.spent:
                     steps.set_postfix_str(f"${work.budget.spent:.4f}")
@@ -211,13 +226,35 @@ def ask_all(
 
 def _in_turn(work, requests):
     for i, request in enumerate(requests):
-        yield i, work.answer(request)
+        yield i, Answered(None, f"not asked: {work.enough}") if work.enough else work.answer(request)
 
 
 def _as_completed(futures):
     places = {future: i for i, future in enumerate(futures)}
     for future in as_completed(places):
         yield places[future], future.result()
+
+
+def _in_window(work, requests, pool, concurrency, futures):
+    """Yield answers while few further requests are under way, so that little is asked after enough is known.
+
+    Kept answers at the beginning come first, before anything is sent.
+    """
+    start = 0
+    while start < len(requests) and not work.enough and (kept := work.known(requests[start])) is not None:
+        yield start, Answered(kept, cached=True)
+        start += 1
+    waiting = deque(range(start, len(requests)))
+    places: dict[Future, int] = {}
+    while places or (waiting and not work.enough):
+        while waiting and len(places) < concurrency and not work.enough:
+            i = waiting.popleft()
+            futures.append(pool.submit(work.answer, requests[i]))
+            places[futures[-1]] = i
+        for future in wait(places, return_when=FIRST_COMPLETED).done:
+            yield places.pop(future), future.result()
+    for i in waiting:
+        yield i, Answered(None, f"not asked: {work.enough}")
 
 
 def ask_in_batches(
@@ -230,6 +267,7 @@ def ask_in_batches(
     cost: Callable[[dict], float | None] = lambda answer: 0.0,
     progress: bool | None = None,
     label: str = "answered",
+    watch: Callable[[int, Answered], str] | None = None,
 ) -> list[Answered]:
     """Ask requests in batches, one after the other; each batch is kept when it is done.
 
@@ -251,6 +289,8 @@ def ask_in_batches(
         Show a bar with the time left; by default where a person watches: on a terminal or in a notebook.
     label : str
         Word on the bar.
+    watch : callable, optional
+        As of `ask_all`; looked at after each batch.
 
     Returns
     -------
@@ -258,10 +298,17 @@ def ask_in_batches(
         In the order of `requests`.
     """
     results: dict[int, Answered] = {}
-    waiting = list(range(len(requests)))
+    waiting, stopped = list(range(len(requests))), ""
     keys = [request_key(request) if store else "" for request in requests]
     with store.renewing() if store else nullcontext(), _bar(len(requests), label, progress) as steps:
-        while waiting:
+
+        def take(i, answered):
+            nonlocal stopped
+            results[i] = answered
+            stopped = stopped or (watch(i, answered) if watch else "")
+            steps.update()
+
+        while waiting and not stopped:
             mine: list[int] = []
             busy: list[int] = []
             while waiting and len(mine) < batch_size:
@@ -272,17 +319,15 @@ def ask_in_batches(
                 elif found == BUSY:
                     busy.append(i)
                 else:
-                    results[i] = Answered(found, cached=True)
-                    steps.update()
+                    take(i, Answered(found, cached=True))
             try:
                 batch = answers([requests[i] for i in mine]) if mine else []
                 for i, answer in zip(mine, batch, strict=True):
                     if store:
                         store.put(keys[i], requests[i], answer)
-                    results[i] = Answered(answer)
                     if budget:
                         budget.settle(0.0, cost(answer) or 0.0)
-                    steps.update()
+                    take(i, Answered(answer))
             finally:
                 if store:
                     for i in mine:
@@ -290,7 +335,7 @@ def ask_in_batches(
             if busy and not mine:
                 time.sleep(0.1)
             waiting += busy
-    return [results[i] for i in range(len(requests))]
+    return [results.get(i) or Answered(None, f"not asked: {stopped}") for i in range(len(requests))]
 
 
 class _Work:
@@ -298,10 +343,14 @@ class _Work:
 
     def __init__(self, send, store, budget, bound, cost):
         self.send, self.store, self.budget, self.bound, self.cost = send, store, budget, bound, cost
-        self.stopped = self.refused = ""
+        self.stopped = self.refused = self.enough = ""
         self.has_answers = False
         self._failed_in_a_row = self._refusals = 0
         self._lock = threading.Lock()
+
+    def known(self, request) -> dict | None:
+        """Return the kept answer to a request, None where there is none."""
+        return self.store.known(request_key(request)) if self.store else None
 
     def answer(self, request) -> Answered:
         key = request_key(request) if self.store else ""

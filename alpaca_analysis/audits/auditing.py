@@ -19,10 +19,11 @@ from alpaca_analysis.audits.biases import bias_sections
 from alpaca_analysis.audits.checks import answer, checks, names, summary
 from alpaca_analysis.audits.examples import examples
 from alpaca_analysis.foundations import options
-from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning
+from alpaca_analysis.foundations.errors import AnnotationError, StoppedWarning, UndefinedWarning
 from alpaca_analysis.foundations.files import write_json, write_text
 from alpaca_analysis.foundations.progress import bar
 from alpaca_analysis.inference.results import seed_of
+from alpaca_analysis.inference.stopped import stops_by
 from alpaca_analysis.present.rendering import printable, records
 from alpaca_analysis.table.checks import check
 from alpaca_analysis.table.groups import refuse_mixed
@@ -204,8 +205,8 @@ def audit(
     if families is not None:
         given_families(families)
     attrs = table.attrs
-    table = check(table)
-    table.attrs = {}
+    table = check(table, at_any_time=True)
+    table.attrs = {"stop_said": True}  # the findings say it
     refuse_mixed(table, columns=("annotator",))
     results, skipped = {}, {}
     blind = table[["length_model", "length_reference"]].isna().any(axis=1).all()
@@ -231,6 +232,7 @@ def audit(
         "n_files": len(attrs.get("files", [])),
         "disagreements": _from_common_folder(attrs.get("disagreements", []), attrs.get("files", [])),
         "probabilities": _from_common_folder(attrs.get("probabilities", []), attrs.get("files", [])),
+        "stopped": {str(model): why for (model,), why in stops_by(table).items()},
         "skipped": skipped,
         "not_given": {k: why for k, why in NEEDS.items() if k not in results and k not in skipped},
     }
@@ -294,6 +296,7 @@ def _quiet(statistic, *args, **options):
     """Call a statistic; what it leaves undefined is in its notes, and the findings repeat them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UndefinedWarning)
+        warnings.simplefilter("ignore", StoppedWarning)
         return statistic(*args, **options)
 
 

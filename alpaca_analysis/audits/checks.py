@@ -16,6 +16,7 @@ CHECKS = (
     ("folder and file", "health", "Do the files say what their folders say?"),
     ("log probabilities", "health", "Are the preferences what their own log probabilities say?"),
     ("missing judgements", "health", "Is every pair judged?"),
+    ("stopped early", "health", "Was everything judged, whatever came out?"),
     ("draws", "health", "Does the judge decide?"),
     ("verdicts", "win_rates", "Were verdicts read as they were meant?"),
     ("win rate", "win_rates", "Do the win rates have intervals?"),

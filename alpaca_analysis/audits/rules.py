@@ -36,7 +36,8 @@ def collect(results: dict[str, pd.DataFrame], settings: dict) -> pd.DataFrame:
         Sections of an audit; rules whose section is absent find nothing.
     settings : dict
         ``disagreements`` (what files say against their folders), ``probabilities`` (what log probabilities
-        say against preferences) and ``skipped`` (why a section is absent).
+        say against preferences), ``stopped`` (what was decided when judging of a model stopped early) and
+        ``skipped`` (why a section is absent).
 
     Returns
     -------
@@ -67,6 +68,7 @@ def collect(results: dict[str, pd.DataFrame], settings: dict) -> pd.DataFrame:
     found = [f for name, rule in rules if name in results for f in rule(results[name])]
     found += [_folders(d) for d in settings.get("disagreements", [])]
     found += [_probabilities(told) for told in settings.get("probabilities", []) if told["contradicted"]]
+    found += [_stopped(model, why) for model, why in settings.get("stopped", {}).items()]
     skipped = settings.get("skipped", {})
     for why in dict.fromkeys(skipped.values()):
         names = ", ".join(name.replace("_", " ") for name in skipped if skipped[name] == why)
@@ -115,6 +117,14 @@ def _probabilities(told) -> tuple:
         f"{told['file']}, row {first['row']}: {first['stored']:g} stored, {first['told']:g} by probabilities"
     )
     return "high", "log probabilities", "", text, evidence
+
+
+def _stopped(model, why) -> tuple:
+    text = (
+        f"judging stopped when it had decided ({why}): its win rate and every interval here ignore that, and "
+        "are biased toward the verdict. Report it by confidence_sequence"
+    )
+    return "medium", "stopped early", model, text, ""
 
 
 def _outputs(health: pd.DataFrame) -> Iterator[tuple]:

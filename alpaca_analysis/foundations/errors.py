@@ -16,6 +16,10 @@ class UndefinedWarning(UserWarning):
     """A result is NaN because the data do not define it; the ``note`` column says why."""
 
 
+class StoppedWarning(UserWarning):
+    """Judging was stopped when it had decided; statistics that ignore that are biased."""
+
+
 class AnnotationError(ValueError):
     """Input that is not what was expected; the message names file, row, column, value and expectation."""
 

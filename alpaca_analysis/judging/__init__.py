@@ -31,12 +31,14 @@ from alpaca_analysis.judging.judges import (
 )
 from alpaca_analysis.judging.records import Judgements
 from alpaca_analysis.judging.run import JudgeWarning, judge
+from alpaca_analysis.judging.stopping import Decided
 from alpaca_analysis.judging.verdicts import Verdict, read_verdict
 
 __all__ = [
     "AlpacaEvalJudge",
     "BatchedChoice",
     "ChatJudge",
+    "Decided",
     "Design",
     "FiveGrades",
     "FunctionJudge",

@@ -16,6 +16,7 @@ from alpaca_analysis.asking.store import AnswerStore, default_path
 from alpaca_analysis.judging.judges import ENDPOINT, Judge
 from alpaca_analysis.judging.pairs import Outputs, Pair
 from alpaca_analysis.judging.records import make_record
+from alpaca_analysis.judging.stopping import Stopping
 
 PROBE = 20  # requests of which one answer at least has to be readable before the others are paid for
 
@@ -32,17 +33,22 @@ class Questions:
         The model's and the reference's.
     pairs : list of Pair
         Each in its order of presentation.
+    stopping : Stopping, optional
+        Puts instructions in random order, and says when nothing more is to be asked.
     """
 
     judge: Judge
     ours: Outputs
     theirs: Outputs
     pairs: list[Pair]
+    stopping: Stopping | None = None
     batches: list[list[Pair]] = field(init=False)
     requests: list[dict] = field(init=False)
 
     def __post_init__(self):
-        self.batches = list(_batches(self.pairs, self.judge.batch_size))
+        size = self.judge.batch_size
+        blocks = self.stopping.blocks(size) if self.stopping else [self.pairs]
+        self.batches = [batch for block in blocks for batch in _batches(block, size)]
         self.requests = [self.judge.request([pair.shown for pair in b], b[0].repeat) for b in self.batches]
 
     @property
@@ -68,6 +74,7 @@ class Questions:
             "cost": judge.cost,
             "progress": progress,
             "label": f"judged by {judge.name}",
+            "watch": self._watched(self.stopping) if self.stopping else None,
         }
         with store or nullcontext(), closing(judge):
             if batches and store and judge.server:
@@ -96,24 +103,34 @@ class Questions:
         """Yield one record per pair."""
         verdicts = {}
         for batch, answered in zip(self.batches, answers, strict=True):
-            n = len(batch)
-            if answered.answer is None:
-                readings = [(math.nan, answered.error)] * n
-            else:
-                readings = self.judge.read(answered.answer, n)
-            for pair, reading in zip(batch, readings, strict=True):
-                verdicts[pair] = reading, answered.answer, n
-        for pair in self.pairs:
+            for pair, outcome, reason in self._readings(batch, answered):
+                verdicts[pair] = outcome, reason, answered.answer, len(batch)
+        for pair in self.stopping.kept() if self.stopping else self.pairs:
             settled = _settled(pair)
-            if settled:
-                outcome, reason = settled
-                yield self._record(pair, outcome, reason, None, 1)
-            else:
-                (first, reason), answer, n = verdicts[pair]
-                yield self._record(pair, first if pair.position == 1 else 1.0 - first, reason, answer, n)
+            said = (*settled, None, 1) if settled else verdicts[pair]
+            record = make_record(pair, self.ours.model, self.theirs.model, self.judge, *said)
+            yield self.stopping.marked(record) if self.stopping else record
 
-    def _record(self, pair, outcome, reason, answer, n):
-        return make_record(pair, self.ours.model, self.theirs.model, self.judge, outcome, reason, answer, n)
+    def _readings(self, batch, answered):
+        """Yield each pair of a batch with its outcome and the reason for one that is missing."""
+        n = len(batch)
+        failed = answered.answer is None
+        readings = [(math.nan, answered.error)] * n if failed else self.judge.read(answered.answer, n)
+        for pair, (first, reason) in zip(batch, readings, strict=True):
+            yield pair, first if pair.position == 1 else 1.0 - first, reason
+
+    def _watched(self, stopping: Stopping):
+        """Return what tells `stopping` of every answer as it comes, and returns the reason to stop."""
+        for pair in self.pairs:
+            if settled := _settled(pair):
+                stopping.see(pair, settled[0])
+
+        def watch(i, answered):
+            for pair, outcome, _ in self._readings(self.batches[i], answered):
+                stopping.see(pair, outcome)
+            return stopping.decide()
+
+        return watch
 
 
 def _batches(pairs: Sequence[Pair], size: int) -> Iterator[list[Pair]]:

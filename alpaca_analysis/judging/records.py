@@ -13,7 +13,7 @@ import pandas as pd
 from alpaca_analysis.foundations.files import folder_name, write_json
 from alpaca_analysis.judging.designs import imitations
 from alpaca_analysis.judging.estimates import Estimate, sum_of
-from alpaca_analysis.table.checks import check, instruction_id
+from alpaca_analysis.table.checks import SEQUENCE, STOPPED, check, instruction_id
 
 
 def make_record(pair, model: str, reference: str, judge, outcome: float, reason: str, answer, n: int) -> dict:
@@ -111,6 +111,9 @@ class Judgements:
         if self.estimate:
             return f"dry run over {len(self.records)} pairs: {self.estimate}{self._order_said('; ')}"
         parts = [f"{self.n_judged} of {len(self.records)} pairs"]
+        if stop := self.settings.get("stop_when"):
+            undecided = f"not decided after all {stop['n_instructions']} instructions"
+            parts.append(f"stopped: {stop['decided']}" if stop["decided"] else undecided)
         missing = Counter(r["reason"] for r in self.records if r["preference"] is None)
         if missing:
             reason, count = missing.most_common(1)[0]
@@ -161,7 +164,8 @@ class Judgements:
         -------
         DataFrame
             The standard columns, ``position`` (1 if the model's output was shown first, else 2),
-            ``price`` (dollars), ``seconds`` and ``reason``.
+            ``price`` (dollars), ``seconds`` and ``reason``; with ``stop_when`` also ``sequence`` (place of
+            the instruction in the random order) and, where it stopped, ``stopped_early``.
         """
         rows = [
             {
@@ -178,13 +182,14 @@ class Judgements:
                 "price": math.nan if r["price_per_example"] is None else r["price_per_example"],
                 "seconds": math.nan if r["time_per_example"] is None else r["time_per_example"],
                 "reason": r["reason"],
+                **{column: r[column] for column in (SEQUENCE, STOPPED) if column in r},
             }
             for r in self.records
         ]
         table = pd.DataFrame(rows)
         if not table["repeat"].any():
             table = table.drop(columns="repeat")
-        table = check(table, source="judgements")
+        table = check(table, source="judgements", at_any_time=True)
         table.attrs["judging"] = dict(self.settings)
         return table
 

@@ -17,6 +17,7 @@ from alpaca_analysis.judging.judges import Judge, make_judge
 from alpaca_analysis.judging.pairs import check_pairing, make_pairs, read_model_outputs
 from alpaca_analysis.judging.questions import Questions
 from alpaca_analysis.judging.records import Judgements, together
+from alpaca_analysis.judging.stopping import Decided, Stopping
 
 
 class JudgeWarning(UserWarning):
@@ -38,6 +39,7 @@ def judge(
     concurrency: int | None = None,
     max_cost: float | None = None,
     batch=None,
+    stop_when: Decided | None = None,
     dry_run: bool = False,
     progress: bool | None = None,
 ) -> Judgements:
@@ -86,6 +88,12 @@ def judge(
         Ask servers that take OpenAI's kind of batches, for half the price: the first call hands the requests
         in and remembers them in this file; the same call later collects the answers into `cache`, or says
         how far the batch is. Requests that failed are handed in again by the call after that.
+    stop_when : Decided, optional
+        Ask about instructions in random order (settled by seed and instruction), and stop as soon as a
+        confidence sequence decides between the model and the reference, or between two models:
+        ``stop_when=Decided(margin=0.02, against=table)``. The records are those up to the decision, whatever
+        else was under way; they hold the order (``sequence``) and what was decided (``stopped_early``).
+        Report them by `confidence_sequence`: plain means are biased, and warn of it.
     dry_run : bool
         Send nothing; the result's ``estimate`` and ``summary()`` say how many requests there would be,
         how many are answered from disk, and about what the others would cost.
@@ -124,13 +132,20 @@ def judge(
     concurrency = None if concurrency is None else options.whole("concurrency", concurrency)
     check_pairing(order, seed, n_repeats, on_missing)
     judges = _judges(judge, max_cost)
+    if not isinstance(stop_when, Decided | None):
+        raise ValueError(f"stop_when: found {stop_when!r}, expected Decided(...)")
+    if stop_when is not None and batch is not None:
+        raise ValueError(f"stop_when: found together with batch={batch!r}, expected one of the two")
     batches = None if batch is None else _batches(batch, budget, judges, cache)
     ours = read_model_outputs(outputs, name=model, side="outputs")
     theirs = read_model_outputs(reference_outputs, name=reference, side="reference_outputs")
 
     def ask_about(chosen: Order) -> list[Questions]:
         pairs = make_pairs(ours, theirs, order=chosen, seed=seed, n_repeats=n_repeats, on_missing=on_missing)
-        return [Questions(one, ours, theirs, pairs) for one in judges]
+        stops: list[Stopping | None] = [None] * len(judges)
+        if stop_when is not None:
+            stops = [Stopping(stop_when, pairs, theirs.model, one.name, seed) for one in judges]
+        return [Questions(one, ours, theirs, pairs, s) for one, s in zip(judges, stops, strict=True)]
 
     share = 1.0 if batch is None else BATCH_SHARE
     questions, orders = _in_order(order, judges, ask_about, max_cost, share)
@@ -202,6 +217,8 @@ def _in_order(order, judges, ask_about, max_cost, share) -> tuple[list[Questions
 def _asked(questions, settings, cache, limits) -> Judgements:
     before, start = limits["budget"].spent, time.monotonic()
     answers = questions.ask(cache=cache, **limits)
+    if questions.stopping:
+        settings = settings | {"stop_when": questions.stopping.settings}
     return Judgements(
         records=tuple(questions.records(answers)),
         settings=settings,

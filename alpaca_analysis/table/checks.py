@@ -15,7 +15,8 @@ One row is one judgement, or ``n`` equal ones:
 =================== ============ ==========================================================
 
 Optional columns pass through: ``position`` (1 if the model's output was shown first, else 2),
-``repeat``, ``list_model``, ``list_reference``, ``length_feature``, ``difficulty`` and texts.
+``repeat``, ``list_model``, ``list_reference``, ``length_feature``, ``difficulty`` and texts; ``sequence`` and
+``stopped_early`` where judging went in random order until it had decided.
 """
 
 from __future__ import annotations
@@ -30,14 +31,17 @@ import numpy as np
 import pandas as pd
 
 from alpaca_analysis.foundations import ties
-from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
+from alpaca_analysis.foundations.errors import AnnotationError, StoppedWarning, Verbatim, warn
 
 REQUIRED = ("model", "outcome")
 NAMES = ("dataset", "model", "reference", "annotator")
 COLUMNS = ("instruction_id", *NAMES, "outcome", "length_model", "length_reference", "n")
+SEQUENCE = "sequence"  # optional column: place of an instruction in the random order in which it was asked
+STOPPED = "stopped_early"  # optional column: what was decided when judging stopped before all was asked
 KEY = ("instruction_id", "model", "reference", "annotator", "position", "repeat")
 
 
+BIASED = "plain means and their intervals are biased then; confidence_sequence holds"
 NO_ID = "(no id) "  # begins the ids of rows without an instruction among others: units of their own
 _NO_NUMBERS = (bool, np.bool_, str, bytes)  # though pandas would make numbers of them
 
@@ -63,7 +67,9 @@ def instruction_id(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def check(table: pd.DataFrame, *, source: str = "table", require: Iterable[str] = ()) -> pd.DataFrame:
+def check(
+    table: pd.DataFrame, *, source: str = "table", require: Iterable[str] = (), at_any_time: bool = False
+) -> pd.DataFrame:
     """Return `table` with every standard column in its standard type, or raise.
 
     Parameters
@@ -76,11 +82,18 @@ def check(table: pd.DataFrame, *, source: str = "table", require: Iterable[str] 
         How messages name the table.
     require : iterable of str
         Further columns that must be present.
+    at_any_time : bool
+        Whether what follows holds for judging that was stopped when it had decided, too.
 
     Returns
     -------
     DataFrame
         Standard columns first, then the others; index 0, 1, ...
+
+    Warns
+    -----
+    StoppedWarning
+        Judging was stopped when it had decided: plain means and their intervals are biased then.
 
     Raises
     ------
@@ -119,7 +132,20 @@ def check(table: pd.DataFrame, *, source: str = "table", require: Iterable[str] 
         raise AnnotationError("whole characters", source=source, found=error.object) from None
     checked.attrs = dict(table.attrs)
     _check_unique(checked, source)
+    if STOPPED in checked and not at_any_time and not checked.attrs.get("stop_said"):
+        checked.attrs["stop_said"] = warn_stopped(checked)
     return checked
+
+
+def warn_stopped(table: pd.DataFrame) -> bool:
+    """Warn of judgements that were stopped when they had decided; return whether there are any."""
+    known = table[STOPPED].notna() & table[STOPPED].astype(str).ne("")
+    if known.any():
+        first = table[known].iloc[0]
+        more = table.loc[known, "model"].nunique() - 1
+        who = f"{first['model']!r}" + (f" and {more} more" if more else "")
+        warn(f"judging of {who} was stopped early ({first[STOPPED]}): {BIASED}", StoppedWarning)
+    return bool(known.any())
 
 
 def columns_once(frame: pd.DataFrame, *, source: str = "table") -> None:

@@ -14,6 +14,7 @@ from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.inference import clustered, coverage_notes, intervals, ratios, resampling
 from alpaca_analysis.inference.blocks import blocks_of
 from alpaca_analysis.inference.results import Reason, best_first, finish, unit_of
+from alpaca_analysis.inference.stopped import stopped_notes
 from alpaca_analysis.table.checks import NO_ID, check
 from alpaca_analysis.table.groups import refuse_mixed
 from alpaca_analysis.table.sides import from_every_side
@@ -111,7 +112,8 @@ def win_rate(
     columns = {name: np.concatenate([part[name] for part in parts]) for name in _COLUMNS if name != "reason"}
     frame = best_first(pd.concat(groups, ignore_index=True).assign(**columns), "win_rate", by)
     strong_weight, weights = _strong_verdicts(table, by, frame)
-    frame["note"] = list(zip(frame["note"], _unnamed(table, by, frame), weights, strict=True))
+    said = (_unnamed(table, by, frame), weights, stopped_notes(table, frame[by]))
+    frame["note"] = list(zip(frame["note"], *said, strict=True))
     return finish(
         frame,
         estimate="win_rate",

@@ -20,6 +20,7 @@ from alpaca_analysis.inference.results import Note, Reason, best_first, finish, 
 from alpaca_analysis.inference.slices import Cut, Shares, cut
 from alpaca_analysis.inference.slices import said as slices_said
 from alpaca_analysis.inference.slices import shares as shares_of
+from alpaca_analysis.inference.stopped import stopped_notes
 from alpaca_analysis.table.checks import check
 from alpaca_analysis.table.groups import refuse_mixed
 from alpaca_analysis.win_rates.joint import JointEstimates, joint_in_slices, joint_win_rates, times
@@ -361,9 +362,10 @@ def rank_sets(
     frames, critical = rank_sets_of(sliced.joints, confidence_level=confidence_level)
     for frame, joint in zip(frames, sliced.joints, strict=True):
         alike = dict(zip(joint.models, _alike(joint), strict=True))
+        stops = stopped_notes(table, frame[["model"]])
         frame["note"] = [
-            [note, Reason("all_alike", ALIKE)] if alike[model] else note
-            for model, note in zip(frame["model"], frame["note"], strict=True)
+            [note, Reason("all_alike", ALIKE) if alike[model] else "", stopped]
+            for model, note, stopped in zip(frame["model"], frame["note"], stops, strict=True)
         ]
     counts = {name: sum(frame.attrs[name] for frame in frames) for name in ("n_pairs_ordered", "n_pairs")}
     counts = {"n_tiers": max(frame.attrs["n_tiers"] for frame in frames), **counts}

@@ -11,12 +11,9 @@ from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
 from alpaca_analysis.inference import betting
 from alpaca_analysis.inference.results import Note, Reason, best_first, finish, seed_of
-from alpaca_analysis.table.checks import check
+from alpaca_analysis.table.checks import SEQUENCE, STOPPED, check
 from alpaca_analysis.table.groups import all_identified, in_order, refuse_mixed, select_models
 from alpaca_analysis.win_rates.two_models import verdict_of
-
-ORDER = "sequence"  # column: place of an instruction in the random order in which it was asked
-STOPPED = "stopped_early"  # column: why judging ended before all was asked
 
 
 def confidence_sequence(
@@ -114,7 +111,7 @@ def confidence_sequence(
         options.whole("population", population)
     if a is None and b is not None:
         raise ValueError(f"b: found {b!r} alone, expected a, or both of a and b")
-    table = check(table)
+    table = check(table, at_any_time=True)
     select_models(table, [name for name in (a, b) if name is not None])
     alpha = 1 - confidence_level
     models = [a] if a else [str(m) for m in in_order(pd.Index(table["model"].unique()))]
@@ -192,7 +189,7 @@ def units_of(table: pd.DataFrame, a: str, b: str | None = None, *, rng=0) -> Uni
     if not all_identified(rows["instruction_id"], rows[["model"]]):
         expected = "instruction ids: a sequence looks at one instruction after the other"
         raise AnnotationError(expected, column="instruction_id", found=Verbatim("none"))
-    means = [_means(side) for side in sides]
+    means = [instruction_means(side) for side in sides]
     joined = pd.concat(means, axis=1, join="inner").dropna()
     if joined.empty:
         who = f"instructions that {a!r} and {b!r} share" if b else f"a usable judgement of {a!r}"
@@ -202,8 +199,8 @@ def units_of(table: pd.DataFrame, a: str, b: str | None = None, *, rng=0) -> Uni
     order = _asked_order(sides, joined.index)
     stopped = next(iter(_stops(rows)), "")
     if order is None and stopped:
-        expected = f"a column {ORDER!r} with the order in which instructions were asked, for {stopped}"
-        raise AnnotationError(expected, column=ORDER, found=Verbatim("none that all rows agree on"))
+        expected = f"a column {SEQUENCE!r} with the order in which instructions were asked, for {stopped}"
+        raise AnnotationError(expected, column=SEQUENCE, found=Verbatim("none that all rows agree on"))
     place = order if order is not None else np.random.default_rng(rng).permutation(len(joined))
     joined = joined.sort_index().iloc[np.argsort(place, kind="stable")]
     y = joined.to_numpy(float)
@@ -219,8 +216,8 @@ def units_of(table: pd.DataFrame, a: str, b: str | None = None, *, rng=0) -> Uni
     )
 
 
-def _means(side):
-    """Return the mean outcome of each instruction, NaN where none of its judgements is usable."""
+def instruction_means(side: pd.DataFrame) -> pd.Series:
+    """Return the mean outcome of each instruction by its id, NaN where no judgement of it is usable."""
     known = side["n"].where(side["outcome"].notna(), 0)
     sums = pd.DataFrame({"y": side["outcome"].fillna(0) * side["n"], "n": known})
     sums = sums.groupby(side["instruction_id"].astype(str)).sum()
@@ -235,8 +232,8 @@ def _asked_order(sides, ids):
     """Return the place of each instruction, in the order of their ids, where all sides that tell it agree."""
     told = []
     for side in sides:
-        if ORDER in side and side[ORDER].notna().any():
-            places = side.groupby(side["instruction_id"].astype(str))[ORDER].min().reindex(sorted(ids))
+        if SEQUENCE in side and side[SEQUENCE].notna().any():
+            places = side.groupby(side["instruction_id"].astype(str))[SEQUENCE].min().reindex(sorted(ids))
             told.append(places.rank(method="first").to_numpy())
     if not told or np.isnan(told).any() or any((one != told[0]).any() for one in told):
         return None
@@ -266,7 +263,7 @@ def _rows(units, alpha, margin, population, looks) -> pd.DataFrame:
     keys = ("ci_low", "ci_high", "not_worse", "equivalent")
     out["verdict"] = [verdict_of(dict(zip(keys, row, strict=True))) for row in ends]
     out["n"] = at
-    decided = first_decided(units, alpha=alpha, margin=margin, population=of_set)
+    decided = first_decided(x, span=span, alpha=alpha, margin=margin, population=of_set)
     out["n_decided"] = decided and decided[0]
     out["n_left_out"] = units.n_left_out
     note: Note = Reason("stopped_early", f"judging stopped early: {units.stopped}") if units.stopped else ""
@@ -279,22 +276,33 @@ def _scaled(x, span):
 
 
 def first_decided(
-    units: Units, *, alpha: float, margin: float | None = None, population: int | None = None
+    x: np.ndarray,
+    *,
+    span: float,
+    alpha: float,
+    margin: float | None = None,
+    population: int | None = None,
 ) -> tuple[int, str] | None:
     """Return after how many instructions the sequence first decided, and what; None where it has not.
 
     Parameters
     ----------
-    units : Units
-        Instructions in their order.
+    x : ndarray of shape (n,)
+        Outcomes, or (difference + 1) / 2, in their order; 1/2 where models are equal.
+    span : float
+        How far apart the ends of the scale are: 1 of win rates, 2 of differences.
     alpha : float
         1 - the confidence level.
     margin : float, optional
         As of `confidence_sequence`.
     population : int, optional
         Number of instructions in a fixed set, without those that have no verdict.
+
+    Examples
+    --------
+    >>> first_decided(np.ones(20), span=1, alpha=0.05)
+    (10, 'better')
     """
-    x = units.x
 
     def beyond(side: np.ndarray, m: float, reaching: float) -> float:
         found = betting.first_beyond(side, m, alpha=alpha, reaching=reaching, population=population)
@@ -302,7 +310,7 @@ def first_decided(
 
     found = {"better": beyond(x, 0.5, alpha), "worse": beyond(1 - x, 0.5, alpha)}
     if margin is not None:
-        lower = 0.5 - margin / units.span
+        lower = 0.5 - margin / span
         found["equivalent"] = max(beyond(x, lower, 2 * alpha), beyond(1 - x, lower, 2 * alpha))
     verdict = min(found, key=lambda name: found[name])
     return (int(found[verdict]), verdict) if found[verdict] < np.inf else None

@@ -20,6 +20,7 @@ from alpaca_analysis.inference.results import Reason, finish, unit_of
 from alpaca_analysis.inference.slices import Part, cut
 from alpaca_analysis.inference.slices import said as slices_said
 from alpaca_analysis.inference.slices import shares as shares_of
+from alpaca_analysis.inference.stopped import stopped_notes
 from alpaca_analysis.table.checks import check
 from alpaca_analysis.table.groups import all_identified, refuse_mixed, select_models
 from alpaca_analysis.win_rates.joint import joint_win_rates, times
@@ -169,7 +170,7 @@ def compare(
         n_resamples=n_resamples if law or method != "t" else None,
         rng=rng,
         differences=["difference"],
-        notes=[notes for rows in found for _, notes in rows],
+        notes=[[*notes, *own] for (_, notes), own in zip(sum(found, []), _stops(table, frame), strict=True)],
         undefined=[*(by or ()), "model_a", "model_b"],
         settings=settings,
     )
@@ -222,6 +223,12 @@ def _difference(units):
     """Return the difference of a pair with its error."""
     found = intervals.interval(units.units, contrast=CONTRAST, df=units.df, method="t")
     return found[0][0], found[1][0]
+
+
+def _stops(table, frame):
+    """Return what each comparison has to say of models whose judging was stopped early."""
+    sides = (frame[[c]].set_axis(["model"], axis=1) for c in ("model_a", "model_b"))
+    return list(zip(*(stopped_notes(table, side) for side in sides), strict=True))
 
 
 def _asked(table, a, b):

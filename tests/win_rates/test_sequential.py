@@ -7,7 +7,7 @@ from judgements import data_sets, said
 
 from alpaca_analysis import AnnotationError, compare, confidence_sequence, load
 from alpaca_analysis.inference import betting
-from alpaca_analysis.win_rates.sequential import Units, first_decided
+from alpaca_analysis.win_rates.sequential import first_decided
 
 COLUMNS = ["difference", "ci_low", "ci_high", "equivalence_low", "equivalence_high"]
 
@@ -138,10 +138,10 @@ def test_refusals():
 @pytest.mark.parametrize(
     ("rate_a", "wrong"),
     [
-        (0.5, lambda units: (first_decided(units, alpha=0.05) or (0, ""))[1] in ("better", "worse")),
-        (0.375, lambda units: above(units.x)),
-        (0.625, lambda units: above(1 - units.x)),
-        (0.625, lambda units: (first_decided(units, alpha=0.05, margin=0.1) or (0, ""))[1] == "equivalent"),
+        (0.5, lambda x: (first_decided(x, span=2, alpha=0.05) or (0, ""))[1] in ("better", "worse")),
+        (0.375, lambda x: above(x)),
+        (0.625, lambda x: above(1 - x)),
+        (0.625, lambda x: (first_decided(x, span=2, alpha=0.05, margin=0.1) or (0, ""))[1] == "equivalent"),
     ],
     ids=["better or worse", "not worse, equivalent or better", "the same from above", "equivalent first"],
 )
@@ -161,7 +161,6 @@ def above(x):
 
 
 def in_order(table):
-    """Return the units of a and b as they come, which is a random order."""
+    """Return (difference + 1) / 2 of a and b as they come, which is a random order."""
     y = table["outcome"].to_numpy().reshape(2, -1)
-    ids = table["instruction_id"].to_numpy()[: y.shape[1]]
-    return Units("a", "b", ids, (y[0] - y[1] + 1) / 2, 0, 0, as_asked=True, stopped="")
+    return (y[0] - y[1] + 1) / 2
