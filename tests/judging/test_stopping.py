@@ -195,6 +195,8 @@ def test_refusals():
     rival = judge(outputs("other"), outputs("ref"), judge=coin(0.5)).to_frame()
     with pytest.raises(ValueError, match="stop_when: found 'decided', expected Decided"):
         stopped(0.5, "decided")
+    with pytest.raises(ValueError, match="stop_when: found together with batch="):
+        stopped(0.5, batch="batch.json")
     with pytest.raises(ValueError, match="rival: found 'x' without"):
         Decided(rival="x")
     with pytest.raises(ValueError, match=r"did you mean 0\.02"):
