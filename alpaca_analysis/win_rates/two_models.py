@@ -170,7 +170,10 @@ def compare(
         n_resamples=n_resamples if law or method != "t" else None,
         rng=rng,
         differences=["difference"],
-        notes=[[*notes, *own] for (_, notes), own in zip(sum(found, []), _stops(table, frame), strict=True)],
+        notes=[
+            [*notes, *own]
+            for (_, notes), own in zip(itertools.chain(*found), _stops(table, frame), strict=True)
+        ],
         undefined=[*(by or ()), "model_a", "model_b"],
         settings=settings,
     )
