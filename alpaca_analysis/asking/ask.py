@@ -182,12 +182,13 @@ def ask_all(
     budget = budget or Budget()
     if budget.limit is not None and math.isinf(max(map(bound, requests[:1]), default=0.0)):
         raise ValueError("max_cost: the request sets no limit of tokens, so that its cost has no bound")
-    work = _Work(send, store, budget, bound, cost)
+    work = _Work(send, store, budget, bound, cost, concurrency)
     if store and store.knows_any(map(request_key, requests)):
         work.has_answers = True
     results: list[Answered | None] = [None] * len(requests)
     # Not a `with` block: its exit would wait for every request that has not begun.
-    pool = ThreadPoolExecutor(concurrency, thread_name_prefix="ask")
+    # More threads than requests under way: some look up and keep answers while the others wait for theirs.
+    pool = ThreadPoolExecutor(concurrency + min(concurrency, 8), thread_name_prefix="ask")
     futures: list[Future] = []
     with store.renewing() if store else nullcontext(), _bar(len(requests), label, progress) as steps:
         try:
@@ -341,11 +342,12 @@ def ask_in_batches(
 class _Work:
     """One request after another, from many threads."""
 
-    def __init__(self, send, store, budget, bound, cost):
+    def __init__(self, send, store, budget, bound, cost, concurrency):
         self.send, self.store, self.budget, self.bound, self.cost = send, store, budget, bound, cost
         self.stopped = self.refused = self.enough = ""
         self.has_answers = False
         self._failed_in_a_row = self._refusals = 0
+        self._places = threading.BoundedSemaphore(concurrency)
         self._lock = threading.Lock()
 
     def known(self, request) -> dict | None:
@@ -362,7 +364,8 @@ class _Work:
             return Answered(None, f"not asked: {self.stopped}")
         kept = False
         try:
-            answered = self._ask(request)
+            with self._places:
+                answered = self._ask(request)
             if self.store and answered.answer is not None:
                 self.store.put(key, request, answered.answer)
                 kept = True

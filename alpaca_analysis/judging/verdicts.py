@@ -283,6 +283,9 @@ def harmless(text: str) -> tuple[str, int]:
     >>> harmless("A list: [[1, 2], [3]]")
     ('A list: [[1, 2], [3]]', 0)
     """
-    text, brackets = BRACKET.subn(r"⟦\1⟧", text)
-    text, lines = IMITATED.subn(r"\1⟦\2⟧", text)
+    brackets = lines = 0  # most texts hold neither sign, which is found in no time
+    if "[[" in text:
+        text, brackets = BRACKET.subn(r"⟦\1⟧", text)
+    if "verdict" in text.lower():
+        text, lines = IMITATED.subn(r"\1⟦\2⟧", text)
     return text, brackets + lines

@@ -3,17 +3,20 @@
     python tests/benchmarks/limits.py
 
 Memory bandwidth (one thread copies an array far larger than any cache), the rate of matrix products
-(BLAS, float64, as resampling does them), and JSON parsing (orjson) and Parquet decoding (Arrow).
+(BLAS, float64, as resampling does them), JSON parsing (orjson) and Parquet decoding (Arrow), and the
+exchange of bytes with a server that takes 50 ms for a reply.
 """
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import sys
 import time
 
 import numpy as np
+from judge_server import CONCURRENCY, PAUSE, exchange, running
 
 
 def best(work, rounds=5):
@@ -67,12 +70,24 @@ def parquet_rate():
     return n / best(lambda: pq.read_table(io.BytesIO(buffer.getvalue())), rounds=3)
 
 
+def reply_rate():
+    """Return replies a second of a local server, whose requests and replies are bare bytes."""
+    n = int(CONCURRENCY / PAUSE / 2)
+    with running() as port:
+        return n / best(lambda: asyncio.run(exchange(port, n)), rounds=1)
+
+
 UNITS = {
     "memory_bytes_per_second": ("memory, copy", 1e9, "GB/s"),
     "blas_flops": ("matrix product, square", 1e9, "GFLOP/s"),
     "blas_flops_resampling": ("matrix product, 1000 resamples x 805 x 40", 1e9, "GFLOP/s"),
     "json_bytes_per_second": ("JSON, orjson", 1e6, "MB/s"),
     "parquet_rows_per_second": ("Parquet, two columns", 1e6, "million rows/s"),
+    "replies_per_second": (
+        f"replies of a server, {CONCURRENCY} at once, {1000 * PAUSE:g} ms",
+        1,
+        "replies/s",
+    ),
 }
 
 
@@ -83,7 +98,7 @@ def measure_limits():
     -------
     dict of str to float
         ``memory_bytes_per_second``, ``blas_flops`` (square), ``blas_flops_resampling`` (tall and narrow),
-        ``json_bytes_per_second``, ``parquet_rows_per_second``.
+        ``json_bytes_per_second``, ``parquet_rows_per_second``, ``replies_per_second``.
     """
     narrow, square = blas_rate()
     return {
@@ -92,6 +107,7 @@ def measure_limits():
         "blas_flops_resampling": narrow,
         "json_bytes_per_second": json_rate(),
         "parquet_rows_per_second": parquet_rate(),
+        "replies_per_second": reply_rate(),
     }
 
 
