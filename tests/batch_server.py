@@ -53,6 +53,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, path, data):
         server = self.server
+        if path == "/chat/completions":
+            return completion(json.loads(data))
         if path == "/files":
             head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
             parts = {

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from alpaca_analysis.asking.fields import most_tokens
 from alpaca_analysis.asking.replies import charged, read_reply, reply_text, server_reason, stated_cost
 from alpaca_analysis.asking.transport import INTERRUPTED, LARGEST, Response, Transport, TransportError
+from alpaca_analysis.foundations.extras import need
 from alpaca_analysis.foundations.secrets import address_secrets, hide, hide_in
 
 __all__ = ["Forbidden", "PromptRefused", "Server", "ServerError", "ServerRefused", "reply_text"]
@@ -84,6 +85,8 @@ class Server:
     'http://127.0.0.1:8000/v1'
     """
 
+    takes_batches = True
+
     def __init__(
         self,
         base_url: str | None = None,
@@ -105,8 +108,11 @@ class Server:
         self.max_retries = _check_retries(max_retries)
         self.price = _check_price(price)
         self.headers, self.query = dict(headers or {}), dict(query or {})
-        self._transport = Transport(timeout=self.timeout)
+        self._transport = self._make_transport()
         self._lock = threading.Lock()
+
+    def _make_transport(self):
+        return Transport(timeout=self.timeout)
 
     def __repr__(self):
         return f"Server({self.address!r})"
@@ -197,8 +203,7 @@ class Server:
 
     def _tried(self, transport, max_retries, method, path, read, **asked):
         """Return what `read` makes of a reply's text, after as many tries as are needed and allowed."""
-        import httpx  # noqa: F401, a missing package is told before the first try
-
+        need("httpx", "alpaca-analysis[judge]", "asking a server")
         wrong = ""
         for attempt in range(max_retries + 1):
             pause = min(LONGEST_OWN_PAUSE, FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.0)
@@ -235,8 +240,7 @@ class Server:
         wrong = f"state {state}, {_said(response.text)}"
         if state in TRIED_AGAIN or state >= 500:
             return None, wrong
-        kind = ServerRefused if state in (401, 404) or state < 400 else PromptRefused
-        raise (Forbidden if state == 403 else kind)(f"{self.address}: {self.shown(wrong)}")
+        raise refused_as(state)(f"{self.address}: {self.shown(wrong)}")
 
     def _headers(self):
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -292,8 +296,15 @@ class Server:
     def close(self) -> None:
         """End all waits and close the connections. A later request opens new ones."""
         with self._lock:
-            transport, self._transport = self._transport, Transport(timeout=self.timeout)
+            transport, self._transport = self._transport, self._make_transport()
         transport.close()
+
+
+def refused_as(state: int) -> type[ServerError]:
+    """Return the kind of refusal that a state means."""
+    if state == 403:
+        return Forbidden
+    return ServerRefused if state in (401, 404) or state < 400 else PromptRefused
 
 
 def _encode(body):

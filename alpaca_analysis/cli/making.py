@@ -17,6 +17,21 @@ Address = Annotated[
     str | None, typer.Option(help="Address of an OpenAI-compatible server, up to and with /v1.")
 ]
 KeyName = Annotated[str | None, typer.Option(help="Name of the environment variable that holds its key.")]
+Price = Annotated[
+    tuple[float, float] | None, typer.Option(help="Dollars per million tokens of prompt and completion.")
+]
+MaxCost = Annotated[float | None, typer.Option(help="Dollars that may be spent; needs --price.")]
+Cache = Annotated[Path | None, typer.Option(help="File of kept answers.")]
+Timeout = Annotated[float, typer.Option(help="Seconds for one try.")]
+Extra = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FIELD=JSON", help="Further field of the request; null leaves one out."),
+]
+Header = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=VALUE", help="Further header; $NAME takes its value from the environment."),
+]
+Query = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Query part of the address.")]
 Batch = Annotated[
     Path | None,
     typer.Option(help="Ask by batches, for half the price; remembered in this file. Call again to collect."),
@@ -35,6 +50,13 @@ def generate(
     temperature: Annotated[float, typer.Option(help="Of the sampling; 0 is greedy.")] = 0.0,
     max_tokens: Annotated[int, typer.Option(help="Length of an answer, at most.")] = 2048,
     seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
+    price: Price = None,
+    max_cost: MaxCost = None,
+    cache: Cache = None,
+    timeout: Timeout = 600.0,
+    extra: Extra = None,
+    header: Header = None,
+    query: Query = None,
     concurrency: Concurrency = None,
     batch: Batch = None,
 ) -> None:
@@ -46,8 +68,9 @@ def generate(
     """
     from alpaca_analysis import generating as package
 
+    server = _server(base_url, api_key_env, price, timeout, extra, header, query)
     makers = {
-        "server": lambda: package.ServerBackend(model, base_url=base_url, api_key_env=api_key_env),
+        "server": lambda: package.ServerBackend(model, **server),
         "transformers": lambda: package.TransformersBackend(model),
         "vllm": lambda: package.VLLMBackend(model),
     }
@@ -56,7 +79,8 @@ def generate(
             f"found {backend!r}, expected one of {', '.join(makers)}", param_hint="--backend"
         )
     options: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens, "seed": seed}
-    made = package.generate(prompts, makers[backend](), concurrency=concurrency, batch=batch, **options)
+    limits: dict[str, Any] = {"concurrency": concurrency, "max_cost": max_cost, "cache": cache}
+    made = package.generate(prompts, makers[backend](), batch=batch, **limits, **options)
     write_text(f"{made.save(out)}\n")
     if made.n_unanswered:
         raise typer.Exit(1)
@@ -69,7 +93,7 @@ def judge(
     judge: Annotated[
         list[str],
         typer.Option(
-            help="length, random, alpaca_eval:NAME, or the name of a model on a server; repeat for several."
+            help="length, random, alpaca_eval:NAME, litellm:NAME, or a model on a server; repeat for several."
         ),
     ],
     out: Annotated[
@@ -84,16 +108,13 @@ def judge(
     max_tokens: Annotated[
         int | None, typer.Option(help="Longest answer, thoughts included; by default 4,096.")
     ] = None,
-    price: Annotated[
-        tuple[float, float] | None, typer.Option(help="Dollars per million tokens of prompt and completion.")
-    ] = None,
-    max_cost: Annotated[float | None, typer.Option(help="Dollars that may be spent; needs --price.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="File of kept answers.")] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds for one try.")] = 120.0,
-    extra: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FIELD=JSON", help="Further field of the request; null leaves one out."),
-    ] = None,
+    price: Price = None,
+    max_cost: MaxCost = None,
+    cache: Cache = None,
+    timeout: Timeout = 120.0,
+    extra: Extra = None,
+    header: Header = None,
+    query: Query = None,
     base_url: Address = None,
     api_key_env: KeyName = None,
     model: Annotated[str | None, typer.Option(help="Name of the model, where the file has none.")] = None,
@@ -121,13 +142,7 @@ def judge(
     from alpaca_analysis import judging as package
     from alpaca_analysis import win_rate
 
-    server: dict[str, Any] = {
-        "base_url": base_url,
-        "api_key_env": api_key_env,
-        "price": price,
-        "timeout": timeout,
-        "extra": _fields(extra),
-    }
+    server = _server(base_url, api_key_env, price, timeout, extra, header, query)
     chosen = [
         name
         if name in ("length", "random") or name.startswith("alpaca_eval:")
@@ -135,13 +150,9 @@ def judge(
         for name in judge
     ]
     options: dict[str, Any] = {"model": model, "reference": reference, "order": order, "seed": seed}
-    limits: dict[str, Any] = {
-        "concurrency": concurrency,
-        "max_cost": max_cost,
-        "cache": cache,
-        "batch": batch,
-    }
-    said = package.judge(outputs, reference_outputs, judge=chosen, dry_run=dry_run, **limits, **options)
+    limits: dict[str, Any] = {"concurrency": concurrency, "max_cost": max_cost, "cache": cache}
+    limits |= {"batch": batch, "dry_run": dry_run}
+    said = package.judge(outputs, reference_outputs, judge=chosen, **limits, **options)
     if dry_run:
         write_text(f"{said.summary()}\n")
         return
@@ -154,15 +165,30 @@ def judge(
     write(win_rate(said.to_frame(), by=["model", "annotator"] if said.parts else "model"), format)
 
 
-def _fields(extra: list[str] | None) -> dict[str, Any]:
-    """Return further fields of a request, whose values are JSON, or text where they are none."""
-    found: dict[str, Any] = {}
-    for one in extra or ():
-        name, equals, value = one.partition("=")
+def _server(base_url, api_key_env, price, timeout, extra, header, query) -> dict[str, Any]:
+    """Return what the options say of a server."""
+    return {
+        "base_url": base_url,
+        "api_key_env": api_key_env,
+        "price": price,
+        "timeout": timeout,
+        "extra": {name: _value(text) for name, text in _pairs("--extra", extra, "FIELD=JSON")},
+        "headers": dict(_pairs("--header", header)),
+        "query": dict(_pairs("--query", query)),
+    }
+
+
+def _pairs(option: str, given: list[str] | None, form: str = "NAME=VALUE") -> list[tuple[str, str]]:
+    split = [one.partition("=") for one in given or ()]
+    for name, equals, _ in split:
         if not equals:
-            raise ValueError(f"--extra: found {one!r}, expected FIELD=JSON")
-        try:
-            found[name] = json.loads(value)
-        except ValueError:
-            found[name] = value
-    return found
+            raise ValueError(f"{option}: found {name!r}, expected {form}")
+    return [(name, value) for name, _, value in split]
+
+
+def _value(text: str) -> Any:
+    """Return JSON's value, or the text where it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

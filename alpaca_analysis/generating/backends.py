@@ -10,14 +10,15 @@ A backend has a ``name``, ``settings`` without secrets, and
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from alpaca_analysis.asking import replies
 from alpaca_analysis.asking.fields import check_fields
 from alpaca_analysis.asking.functions import call, name_of
+from alpaca_analysis.asking.providers import connect
 from alpaca_analysis.asking.replies import without_thinking
-from alpaca_analysis.asking.server import Server, ServerError
+from alpaca_analysis.asking.server import ServerError
 from alpaca_analysis.foundations import options
 from alpaca_analysis.generating.conversation import VICUNA_TEMPLATE, render
 
@@ -154,7 +155,7 @@ class FunctionBackend(Backend):
 
 
 class ServerBackend(Backend):
-    """A model behind an OpenAI-compatible server.
+    """A model behind an OpenAI-compatible server, or of any provider that LiteLLM knows.
 
     Its texts are kept as they come. Those of Llama's kind of tokenizer may then begin with a space that
     the same tokens do not have in `TransformersBackend` and `VLLMBackend`, which decode answers alone.
@@ -162,7 +163,9 @@ class ServerBackend(Backend):
     Parameters
     ----------
     model : str
-        The model's name as the server knows it.
+        The model's name as the server knows it; or ``"litellm:PROVIDER/MODEL"``, which goes through LiteLLM
+        (``pip install "alpaca-analysis[litellm]"``) and takes keys from the environment variables that it
+        expects.
     endpoint : {"chat", "completions"}
         "chat" sends messages, and the server's own template applies; "completions" sends the prompt
         that `template` makes of them.
@@ -178,7 +181,9 @@ class ServerBackend(Backend):
         Tries after the first.
     price : two or three floats, optional
         Dollars per million tokens of prompt and of completion, and of a prompt that the server has in
-        its cache.
+        its cache; of LiteLLM's models by default what its table says. What a server itself states counts.
+    headers, query : mapping, optional
+        Further headers and a query part; see `Server`.
     extra : dict, optional
         Further fields of the request; None leaves a field out.
     name : str, optional
@@ -197,18 +202,27 @@ class ServerBackend(Backend):
         api_key_env: str | None = None,
         timeout: float = 600.0,
         max_retries: int = 6,
-        price: tuple[float, float] | None = None,
+        price: tuple[float, ...] | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
         extra: dict | None = None,
         name: str | None = None,
     ):
         if endpoint not in ("chat", "completions"):
             raise ValueError(f"endpoint: found {endpoint!r}, expected 'chat' or 'completions'")
-        self.model, self.endpoint, self.template = model, endpoint, template
-        self.server = Server(
-            base_url, api_key_env=api_key_env, timeout=timeout, max_retries=max_retries, price=price
+        self.endpoint, self.template = endpoint, template
+        self.model, self.server = connect(
+            model,
+            base_url,
+            api_key_env=api_key_env,
+            timeout=timeout,
+            max_retries=max_retries,
+            price=price,
+            headers=headers,
+            query=query,
         )
         self.extra = check_fields("extra", extra)
-        self.name = name or model
+        self.name = name or self.model
 
     @property
     def settings(self) -> dict:

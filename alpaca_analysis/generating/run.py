@@ -174,7 +174,8 @@ def generate(
         raise ValueError(
             f"max_cost: the backend {backend.name!r} has no price to hold against it; give it one"
         )
-    if batch is not None and (cache is False or not backend.is_remote):
+    takes = getattr(getattr(backend, "server", None), "takes_batches", False)
+    if batch is not None and (cache is False or not takes):
         raise ValueError(f"batch: found {backend.name!r}, cache={cache!r}, expected a server and a cache")
     batches = None if batch is None else Batches(batch, budget)
     requests = [backend.request(messages, sampling) for messages, _, _ in asked]

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from alpaca_analysis.foundations.extras import need
 from alpaca_analysis.judging.judges import Judge
 
 _SECRET = re.compile("api_?key|secret|password|authorization", re.IGNORECASE)
@@ -34,6 +35,7 @@ class AlpacaEvalJudge(Judge):
     is_kept = True
 
     def __init__(self, annotators_config, *, batch_size: int = 128, options: dict | None = None):
+        need("alpaca_eval", "alpaca-eval", "AlpacaEvalJudge")
         from alpaca_eval.annotators import PairwiseAnnotator
 
         self.annotator = PairwiseAnnotator(

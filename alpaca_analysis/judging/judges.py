@@ -14,11 +14,12 @@ import math
 import re
 import time
 from abc import ABC
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
 from alpaca_analysis.asking.fields import check_fields
 from alpaca_analysis.asking.functions import call, name_of
+from alpaca_analysis.asking.providers import connect
 from alpaca_analysis.asking.replies import finish_reason, reply_text
 from alpaca_analysis.asking.server import Server
 from alpaca_analysis.foundations import options
@@ -213,12 +214,14 @@ class RandomJudge(Judge):
 
 
 class ChatJudge(Judge):
-    """A language model behind any OpenAI-compatible server.
+    """A language model behind any OpenAI-compatible server, or of any provider that LiteLLM knows.
 
     Parameters
     ----------
     model : str
-        The model's name as the server knows it.
+        The model's name as the server knows it; or ``"litellm:PROVIDER/MODEL"``, which goes through LiteLLM
+        (``pip install "alpaca-analysis[litellm]"``) and takes keys from the environment variables that it
+        expects.
     design : {"reasoning", "structured", "five_grades", "three_grades", "one_token", "ranking", \
 "batched_choice"} or Design
         How to ask, and how to read: reasons and then a verdict, the same as JSON by a schema, Arena-Hard's
@@ -235,7 +238,12 @@ class ChatJudge(Judge):
         Tries after the first.
     price : two or three floats, optional
         Dollars per million tokens of prompt and of completion, and of a prompt that the server has in
-        its cache.
+        its cache; of LiteLLM's models by default what its table says. What a server itself states counts.
+    headers : mapping, optional
+        Further headers. A value that begins with ``$`` names an environment variable, such as
+        ``{"api-key": "$AZURE_KEY"}``. Values are never shown.
+    query : mapping, optional
+        Query part of the address, such as ``{"api-version": "2024-10-21"}``; no place for secrets.
     temperature : float
         Of the sampling; 0 asks for the likeliest answer.
     seed : int or None
@@ -268,19 +276,27 @@ class ChatJudge(Judge):
         api_key_env: str | None = None,
         timeout: float = 120.0,
         max_retries: int = 6,
-        price: tuple[float, float] | None = None,
+        price: tuple[float, ...] | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
         temperature: float = 0.0,
         seed: int | None = 0,
         max_tokens_field: str = "max_tokens",
         extra: dict | None = None,
         name: str | None = None,
     ):
-        self.model = model
+        self.model, self.server = connect(
+            model,
+            base_url,
+            api_key_env=api_key_env,
+            timeout=timeout,
+            max_retries=max_retries,
+            price=price,
+            headers=headers,
+            query=query,
+        )
         self.design = make_design(design, max_tokens=max_tokens)
         self.batch_size = self.design.batch_size
-        self.server = Server(
-            base_url, api_key_env=api_key_env, timeout=timeout, max_retries=max_retries, price=price
-        )
         options.number("temperature", temperature, 0, 2)
         self.sampling = {
             "temperature": temperature,
@@ -289,7 +305,7 @@ class ChatJudge(Judge):
         self.max_tokens_field = max_tokens_field
         self.extra = check_fields("extra", extra)
         # The name becomes a folder under results/<model>/.
-        self.name = name or re.sub(r"[^\w.+-]+", "_", f"{self.design.name}_{model}")
+        self.name = name or re.sub(r"[^\w.+-]+", "_", f"{self.design.name}_{self.model}")
 
     @property
     def settings(self) -> dict:

@@ -77,7 +77,7 @@ class Questions:
             "watch": self._watched(self.stopping) if self.stopping else None,
         }
         with store or nullcontext(), closing(judge):
-            if batches and store and judge.server:
+            if batches and store and judge.server and judge.server.takes_batches:
                 return batches.ask(
                     self.requests,
                     judge.server,

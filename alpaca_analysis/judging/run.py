@@ -188,8 +188,10 @@ def _judges(given, max_cost) -> list[Judge]:
 def _batches(path, budget, judges, cache) -> Batches:
     if cache is False:
         raise ValueError("batch: found cache=False, expected a file for the answers")
-    if not any(one.server for one in judges):
-        raise ValueError(f"batch: found {judges[0].name!r}, expected a judge behind a server")
+    if not any(one.server and one.server.takes_batches for one in judges):
+        raise ValueError(
+            f"batch: found {judges[0].name!r}, expected a judge behind a server that takes batches"
+        )
     return Batches(path, budget)
 
 
