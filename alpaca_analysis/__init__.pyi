@@ -54,6 +54,8 @@ from .biases.replaced import Equated as Equated
 # What would people say?
 from .people.calibration import calibrated_win_rate as calibrated_win_rate
 from .people.calibration import label_budget as label_budget
+from .decisions.calibrated import compare_calibrated as compare_calibrated
+from .decisions.calibrated import calibrated_rank_sets as calibrated_rank_sets
 from .people.corrected import rogan_gladen as rogan_gladen
 from .people.corrected import rogan_gladen_win_rate as rogan_gladen_win_rate
 

@@ -346,11 +346,12 @@ def _notes(pilot: Pilot, weight: float, error: float, undefined: bool) -> list[N
     if error == 0:
         return [Reason("all_alike", "all labels are equal: exact interval (Clopper-Pearson)")]
     first: list[Note] = [ALL_LABELLED] if pilot.all_labelled else []
-    return [*first, few(pilot, pilot.deviations @ [1.0, weight])]
+    return [*first, few(pilot, weight)]
 
 
-def few(pilot: Pilot, deviations: np.ndarray) -> Note:
+def few(pilot: Pilot, weight: float) -> Note:
     """Return a note if an interval is driven by few units, few large ones, or few labels of one kind."""
+    deviations = pilot.deviations @ [1.0, weight]
     if note := coverage_notes.of_shares(deviations, pilot.units.counts, pilot.n_units):
         return note
     if note := coverage_notes.of_sizes(pilot.labels, "t")[0]:

@@ -150,7 +150,7 @@ def compare(
     frame = sliced.glued(frames) if sliced else frames[0]
     if several or sliced:
         t = frame["difference"] / frame["standard_error"]
-        adjusted = law.pvalues(t, frame["pvalue"]) if law else _holm(frame["pvalue"])
+        adjusted = law.pvalues(t, frame["pvalue"]) if law else holm(frame["pvalue"])
         frame.insert(frame.columns.get_loc("pvalue") + 1, "pvalue_adjusted", adjusted)
     paired = frame.loc[frame["n"] > 0, "paired"].all()
     made = ("max-t" if law else f"{method}, Bonferroni's level") if several or sliced else method
@@ -349,7 +349,7 @@ def _critical(table, pairs, n_resamples, rng):
     return MaxT(largest, joint.own_scale is not None)
 
 
-def _holm(pvalues):
+def holm(pvalues):
     """Return Holm's adjusted p-values; statsmodels has them too, and takes a second to load."""
     ordered = pvalues.dropna().sort_values()
     steps = ordered * np.arange(len(ordered), 0, -1)

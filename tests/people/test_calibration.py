@@ -370,7 +370,7 @@ def test_probabilities_that_are_none_are_refused():
 @pytest.mark.timeout(900)
 def test_weighted_draws_are_unbiased_and_cover():
     rng, true = np.random.default_rng(9), 0.9 * 5 / 6 + 0.3 / 6
-    found = [calibrated_win_rate(*drawn_by_stratum(rng)[:2]).loc[0] for _ in range(data_sets(800))]
+    found = [calibrated_win_rate(*drawn_by_stratum(rng)[:2]).loc[0] for _ in range(data_sets(400))]
     rates = np.array([row["win_rate"] for row in found])
     assert abs(rates.mean() - true) < 4 * rates.std() / np.sqrt(len(rates)) + 0.002
     assert 0.925 <= np.mean([row["ci_low"] <= true <= row["ci_high"] for row in found]) <= 0.98
