@@ -24,7 +24,9 @@ from alpaca_analysis.foundations.version import __version__
 __all__ = ["app", "main"]
 
 QUESTIONS = {  # verbs by what they answer, in the order in which a reader looks for them
-    "How often does a model win?": ("win-rate", "bounds", "compare", "gate", "rank-sets", "ratings"),
+    "How often does a model win?": (
+        *("win-rate", "bounds", "compare", "confidence-sequence", "gate", "rank-sets", "ratings"),
+    ),
     "How many judgements are needed?": ("plan", "detectable"),
     "Does the judge agree with people?": ("agreement", "correlation"),
     "What moves a judge?": ("audit", "prefer-longer", "prefer-first", "prefer-lists", "length-response"),

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from alpaca_analysis.cli.options import Format, FormatOption, note, write, write_text
+from alpaca_analysis.cli.options import Format, FormatOption, note, read, write, write_text
 from alpaca_analysis.foundations.options import Order
 
 app = typer.Typer()
@@ -128,6 +128,16 @@ def judge(
     seed: Annotated[int, typer.Option(help="Of the random order.")] = 0,
     concurrency: Concurrency = None,
     batch: Batch = None,
+    stop: Annotated[
+        bool, typer.Option("--stop", help="Stop as soon as it is decided; prints the confidence sequence.")
+    ] = False,
+    margin: Annotated[
+        float | None, typer.Option(help="With --stop: difference that would not matter, a fraction.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="With --stop: annotations of the model to compare with.")
+    ] = None,
+    rival: Annotated[str | None, typer.Option(help="Its name, where --against holds several.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Send nothing; say how many requests and about what cost.")
     ] = False,
@@ -135,13 +145,19 @@ def judge(
 ) -> None:
     """Judge a model's outputs against a reference's, and print the win rate, for each judge by itself.
 
-    The exit code is 1 where nothing was judged, as while a batch is under way.
+    The exit code is 1 where nothing was judged, as while a batch is under way. With --stop instructions come
+    in random order, and nothing is asked any more once the model is shown to be better than, worse than or
+    (--margin) equivalent to the reference, or the model of --against.
 
     Example: alpaca-analysis judge mine.json theirs.json --judge length --out results/
     """
     from alpaca_analysis import judging as package
     from alpaca_analysis import win_rate
 
+    if not stop and not (margin is against is rival is None):
+        raise typer.BadParameter("--margin, --against and --rival go with --stop")
+    table = None if against is None else read([str(against)])
+    rule = package.Decided(margin=margin, against=table, rival=rival) if stop else None
     server = _server(base_url, api_key_env, price, timeout, extra, header, query)
     chosen = [
         name
@@ -151,7 +167,7 @@ def judge(
     ]
     options: dict[str, Any] = {"model": model, "reference": reference, "order": order, "seed": seed}
     limits: dict[str, Any] = {"concurrency": concurrency, "max_cost": max_cost, "cache": cache}
-    limits |= {"batch": batch, "dry_run": dry_run}
+    limits |= {"batch": batch, "dry_run": dry_run, "stop_when": rule}
     said = package.judge(outputs, reference_outputs, judge=chosen, **limits, **options)
     if dry_run:
         write_text(f"{said.summary()}\n")
@@ -162,7 +178,26 @@ def judge(
         note(said.save(out), label="written")
     if said.n_judged == 0:
         raise typer.Exit(1)
-    write(win_rate(said.to_frame(), by=["model", "annotator"] if said.parts else "model"), format)
+    if rule is not None:
+        write(_sequence(said, rule), format)
+    else:
+        write(win_rate(said.to_frame(), by=["model", "annotator"] if said.parts else "model"), format)
+
+
+def _sequence(said: Any, rule: Any) -> Any:
+    """Return the confidence sequence of judging that stopped when it had decided, for each judge."""
+    import pandas as pd
+
+    from alpaca_analysis import confidence_sequence
+
+    if said.parts:
+        parts = (_sequence(part, rule).assign(annotator=part.settings["annotator"]) for part in said.parts)
+        return pd.concat(parts, ignore_index=True)
+    table, model, rival = said.to_frame(), said.settings["model"], None
+    if rule.against is not None:
+        rival = said.settings["stop_when"]["against"]
+        table = pd.concat([table, rule.against[rule.against["model"] == rival]])
+    return confidence_sequence(table, model, rival, margin=rule.margin)
 
 
 def _server(base_url, api_key_env, price, timeout, extra, header, query) -> dict[str, Any]:

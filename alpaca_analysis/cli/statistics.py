@@ -97,6 +97,33 @@ def compare(
     write(statistic(read(sources), a, b, margin=margin, adjust=adjust, method=method, **how), format)
 
 
+@app.command("confidence-sequence")
+def confidence_sequence(
+    sources: Sources,
+    a: Annotated[str | None, typer.Option(help="One model; without, every model by itself.")] = None,
+    b: Annotated[str | None, typer.Option(help="The other model.")] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="Difference that would not matter, a fraction: gives verdicts.")
+    ] = None,
+    population: Annotated[
+        int | None, typer.Option(help="Instructions in the fixed set; without, all such instructions.")
+    ] = None,
+    looks: Annotated[options.Looks, typer.Option(help="One row, or one for every instruction.")] = "last",
+    confidence_level: Level = 0.95,
+    seed: Seed = 0,
+    format: FormatOption = Format.table,
+) -> None:
+    """Win rates or a difference with intervals that hold however often one looks, and whenever one stops.
+
+    Example: alpaca-analysis confidence-sequence results/ --a mine --b theirs --margin 0.02
+    """
+    from alpaca_analysis import confidence_sequence as statistic
+
+    how: dict[str, Any] = {"population": population, "looks": looks, "rng": seed}
+    how |= {"margin": margin, "confidence_level": confidence_level}
+    write(statistic(read(sources), a, b, **how), format)
+
+
 @app.command("rank-sets")
 def rank_sets(
     sources: Sources,

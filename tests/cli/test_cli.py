@@ -20,6 +20,7 @@ VERBS = {
     "win-rate": ["win-rate", "{file}", "--n-resamples", "99"],
     "bounds": ["bounds", "{file}"],
     "compare": ["compare", "{file}", "--a", "a", "--b", "b"],
+    "confidence-sequence": ["confidence-sequence", "{file}", "--a", "a", "--b", "b", "--margin", "0.05"],
     "rank-sets": ["rank-sets", "{file}", "--n-resamples", "199"],
     "ratings": ["ratings", "{battles}", "--n-resamples", "99"],
     "plan": ["plan", "{file}", "--a", "a", "--b", "b"],
@@ -120,6 +121,30 @@ def test_every_verb_prints_a_table_csv_and_json(verb, files, capsys):
     records = json.loads(text)
     assert len(records) == len(rows)
     assert all(list(record) == head for record in records)
+
+
+def test_judging_stops_in_the_shell_and_prints_the_sequence(files, capsys, tmp_path):
+    prompts = [f"Say {k}." for k in range(60)]
+    names = {"mine": "xxxx", "theirs": "x", "other": ""}
+    for name, text in names.items():
+        records = [{"instruction": p, "output": text, "generator": name} for p in prompts]
+        (tmp_path / f"{name}.json").write_text(json.dumps(records))
+    mine, theirs, other = (tmp_path / f"{name}.json" for name in names)
+    call = ["judge", mine, theirs, "--judge", "length", "--stop", "--margin", "0.1", "-f", "json"]
+    code, text, err = run(capsys, call)
+    assert code == 0, err
+    row = json.loads(text)[0]
+    assert (row["model"], row["verdict"], row["n"]) == ("mine", "better", row["n_decided"])
+    assert "stopped: better than theirs after" in err
+    run(capsys, ["judge", other, theirs, "--judge", "length", "--out", tmp_path / "r"])
+    code, text, err = run(
+        capsys, [*call, "--against", tmp_path / "r" / "other" / "length" / "annotations.json"]
+    )
+    assert code == 0, err
+    assert [json.loads(text)[0][c] for c in ("model_a", "model_b", "verdict")] == ["mine", "other", "better"]
+    code, _, err = run(capsys, ["judge", mine, theirs, "--judge", "length", "--margin", "0.1"])
+    assert code == 2
+    assert "--margin, --against and --rival go with --stop" in err
 
 
 @pytest.mark.slow
