@@ -120,22 +120,22 @@ def confidence_sequence(
     parts = [_rows(one, alpha, margin, population, looks) for one in units]
     frame = pd.concat(parts, ignore_index=True)
     frame["n_decided"] = frame["n_decided"].astype("Int64")
-    estimate = "difference" if b else "win_rate"
+    estimate, inner = "difference" if b else "win_rate", ("equivalence_low", "equivalence_high")
+    fixed = f"without replacement from a fixed set of {population}"
+    sampling = fixed if population else "with replacement: a sample of all such instructions"
     if looks == "last":
         frame = best_first(frame, estimate, ["model_a" if b else "model"])
     return finish(
         frame,
         estimate=estimate,
-        method="betting: hedged capital, predictable plug-in bets",
+        method=f"betting (hedged capital, predictable plug-in bets) {sampling}",
         interval="confidence sequence",
         unit="instruction",
         confidence_level=confidence_level,
-        fractions=[] if b else ["win_rate"],
-        differences=["difference"],
+        fractions=[] if b else ["win_rate", *inner],
+        differences=["difference", *inner] if b else [],
         settings={
-            "sampling": f"without replacement from a fixed set of {population}"
-            if population
-            else "with replacement: a sample of all such instructions",
+            "sampling": sampling,
             "population": population,
             "order": "as asked" if units[0].as_asked else "random",
             "rng": None if units[0].as_asked else seed_of(rng),

@@ -75,7 +75,7 @@ def test_win_rates_of_every_model_best_first():
     assert found["verdict"].tolist() == ["better", "worse"]
     one = confidence_sequence(table, "b", margin=0.05)
     pd.testing.assert_frame_equal(one, found.iloc[:1])
-    assert found.attrs["fractions"] == ["win_rate"]
+    assert found.attrs["fractions"] == ["win_rate", "equivalence_low", "equivalence_high"]
     plain = table[table["model"] == "b"]["outcome"].mean()
     assert one["ci_low"][0] < plain < one["ci_high"][0]
 
