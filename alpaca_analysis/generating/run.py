@@ -107,7 +107,8 @@ def generate(
     ----------
     prompts : path, DataFrame, or list of str, dict or conversations
         Texts; records with ``instruction`` and optionally ``dataset``; or lists of messages (see
-        `vicuna_prompt`).
+        `vicuna_prompt`). Of a conversation, ``instruction`` is what the user said, its turns apart by an
+        empty line, and ``messages`` is all of it, so that `judge` sees the whole.
     backend : Backend or callable
         `ServerBackend`, `TransformersBackend`, `VLLMBackend`, or a function of a list of messages.
     temperature : float
@@ -181,8 +182,8 @@ def generate(
     requests = [backend.request(messages, sampling) for messages, _, _ in asked]
     answers = _ask(backend, requests, cache, concurrency, budget, progress, again, batches)
     records = [
-        _record(backend, instruction, dataset, a)
-        for (_, instruction, dataset), a in zip(asked, answers, strict=True)
+        _record(backend, messages, instruction, dataset, a)
+        for (messages, instruction, dataset), a in zip(asked, answers, strict=True)
     ]
     failed = Counter(record["reason"] for record in records if record["output"] is None)
     if failed:
@@ -226,7 +227,7 @@ def _prompts(prompts) -> Iterable[tuple[list[dict], str, str | None]]:
         users = [m["content"] for m in messages if m["role"] == "user"]
         if not users or not users[-1]:
             raise AnnotationError("a message of the user", source="prompts", row=row, found=prompt)
-        yield messages, users[-1], dataset
+        yield messages, "\n\n".join(users), dataset
 
 
 def _records(columns):
@@ -235,7 +236,7 @@ def _records(columns):
     return [{"instruction": i, "dataset": d if isinstance(d, str) else None} for i, d in pairs]
 
 
-def _record(backend, instruction, dataset, answered):
+def _record(backend, messages, instruction, dataset, answered):
     """Return one record of outputs; what is no answer has no output, a reason, and what came of it."""
     output, reason, finished, partial = None, answered.error, None, None
     if answered.answer is not None:
@@ -251,6 +252,7 @@ def _record(backend, instruction, dataset, answered):
         "finish_reason": finished,
         "reason": reason,
         "partial": partial,
+        **({"messages": messages} if len(messages) > 1 else {}),
     }
 
 

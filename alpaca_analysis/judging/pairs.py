@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +13,7 @@ import pandas as pd
 from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.foundations.options import OnMissing, Order
+from alpaca_analysis.judging.conversations import Said, side_of
 from alpaca_analysis.judging.designs import Shown
 from alpaca_analysis.table.readers.files import Columns, read_columns
 from alpaca_analysis.table.readers.objects import from_object
@@ -32,6 +33,8 @@ class Pair:
         1 if the model's output is shown first, else 2.
     repeat : int
         0, 1, ... where the same pair is judged several times.
+    shown_as : tuple of str, optional
+        Instruction, output and reference as whole conversations, where they are some.
     """
 
     instruction: str
@@ -40,22 +43,28 @@ class Pair:
     dataset: str | None = None
     position: int = 1
     repeat: int = 0
+    shown_as: tuple[str, str, str] | None = None
 
     @property
     def shown(self) -> Shown:
         """Return what the judge sees."""
-        output, reference = self.output or "", self.reference or ""
+        instruction, output, reference = self.shown_as or (
+            self.instruction,
+            self.output or "",
+            self.reference or "",
+        )
         first, second = (output, reference) if self.position == 1 else (reference, output)
-        return Shown(self.instruction, first, second)
+        return Shown(instruction, first, second)
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """One model's outputs by instruction."""
+    """One model's outputs by instruction; of conversations also what a judge is shown of both."""
 
     model: str
     texts: dict[str, str | None]
     datasets: dict[str, str | None]
+    shown: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def read_model_outputs(source, *, name: str | None = None, side="outputs") -> Outputs:
@@ -65,7 +74,9 @@ def read_model_outputs(source, *, name: str | None = None, side="outputs") -> Ou
     ----------
     source : path, list of dict, DataFrame or Dataset
         Records with ``instruction`` and ``output``, and optionally ``generator`` and ``dataset``: a
-        ``model_outputs.json`` or what is in it.
+        ``model_outputs.json`` or what is in it. A conversation's instruction is the list of the user's turns
+        or of messages (or these stand in ``messages``), its output a text, the list of the assistant's turns,
+        or of all messages.
     name : str, optional
         The model's name; by default the one ``generator`` of all records.
     side : str
@@ -79,8 +90,8 @@ def read_model_outputs(source, *, name: str | None = None, side="outputs") -> Ou
     Raises
     ------
     AnnotationError
-        A missing field, an instruction that is not text or occurs twice, an output that is neither text
-        nor null, or several generators.
+        A missing field, an instruction that is neither text nor conversation or occurs twice, an output
+        that is neither nor null, or several generators.
 
     Examples
     --------
@@ -90,20 +101,40 @@ def read_model_outputs(source, *, name: str | None = None, side="outputs") -> Ou
     columns = _columns(source, side)
     place = columns.source
     texts: dict[str, str | None] = {}
-    prompts, answers = columns.texts("instruction"), columns.require("output")
-    for row, (prompt, text) in enumerate(zip(prompts, answers, strict=True)):
+    shown: dict[str, tuple[str, str]] = {}
+    instructions, answers = columns.require("instruction"), columns.require("output")
+    talks = columns.get("messages") or [None] * len(answers)
+    for row, (instruction, talk, answer) in enumerate(zip(instructions, talks, answers, strict=True)):
+        told = side_of(None if _is_missing(answer) else answer, "assistant", columns, row, "output")
+        if _is_missing(talk):
+            asked = _asked(None if _is_missing(instruction) else instruction, answer, columns, row)
+        else:
+            asked = side_of(talk, "user", columns, row, "messages")
+        prompt = asked.text
+        if prompt is None or asked.shown is None:
+            raise AnnotationError("text", source=place, row=row, column="instruction", found=instruction)
         if prompt in texts:
             expected = "each instruction once"
             raise AnnotationError(expected, source=place, row=row, column="instruction", found=prompt)
-        if not isinstance(text, str) and not _is_missing(text):
-            raise AnnotationError("text or null", source=place, row=row, column="output", found=text)
-        texts[prompt] = text if isinstance(text, str) else None
+        texts[prompt] = told.text
+        if (asked.shown, told.shown) != (prompt, told.text):
+            shown[prompt] = asked.shown, told.shown or ""
     datasets = columns.get("dataset") or [None] * len(texts)
     return Outputs(
         name or _generator(columns),
         texts,
         {prompt: None if _is_missing(d) else str(d) for prompt, d in zip(texts, datasets, strict=True)},
+        shown,
     )
+
+
+def _asked(instruction, output, columns, row) -> Said:
+    """Return what the user asked: the instruction, or the turns in an output that is a whole conversation."""
+    if isinstance(instruction, str) and not isinstance(output, str) and not _is_missing(output):
+        turns = [turn for turn in output if isinstance(turn, dict) and turn.get("role") == "user"]
+        if turns:
+            return side_of(turns, "user", columns, row, "output")
+    return side_of(instruction, "user", columns, row, "instruction")
 
 
 def _columns(source, side) -> Columns:
@@ -204,11 +235,25 @@ def make_pairs(
             outputs.datasets.get(prompt) or reference.datasets.get(prompt),
             position,
             repeat,
+            _whole(prompt, outputs, reference),
         )
         for repeat in range(n_repeats)
         for prompt in asked
         for position in _positions(prompt, order, seed)
     ]
+
+
+def _whole(prompt, outputs, reference):
+    """Return instruction, output and reference as whole conversations; None where all are plain texts."""
+    ours, theirs = outputs.shown.get(prompt), reference.shown.get(prompt)
+    if ours is None and theirs is None:
+        return None
+    asked = max((side[0] for side in (ours, theirs) if side), key=len)
+    return (
+        asked,
+        ours[1] if ours else outputs.texts.get(prompt) or "",
+        theirs[1] if theirs else reference.texts.get(prompt) or "",
+    )
 
 
 def check_pairing(order, seed, n_repeats, on_missing) -> None:

@@ -54,7 +54,8 @@ def judge(
     ----------
     outputs, reference_outputs : path, list of dict or DataFrame
         AlpacaEval's ``model_outputs.json``, or records with ``instruction``, ``output``, and optionally
-        ``generator`` and ``dataset``.
+        ``generator`` and ``dataset``. Conversations of several turns are lists of turns or of messages, and
+        are judged as a whole (see `read_model_outputs`).
     judge : str, callable or Judge, or list of them
         ``"length"`` (more characters win), ``"random"``, ``"alpaca_eval:NAME"``, a function of
         instruction, first and second output (see `FunctionJudge`), or a `ChatJudge`. Several judge the same

@@ -75,7 +75,7 @@ def place_of(instruction: str, *, seed: int = 0) -> str:
     Examples
     --------
     >>> sorted(["Say hello.", "Say goodbye.", "Count to ten."], key=place_of)
-    ['Say goodbye.', 'Count to ten.', 'Say hello.']
+    ['Say goodbye.', 'Say hello.', 'Count to ten.']
     """
     text = f"sequence\n{seed}\n{instruction}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

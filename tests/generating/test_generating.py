@@ -95,12 +95,13 @@ def test_completions_get_the_vicuna_prompt(server, cache):
     assert server.bodies[0][1]["stop"] == ["USER:"]
     assert made.records[0] == {
         "dataset": None,
-        "instruction": "Bye",
+        "instruction": "Hi\n\nBye",
         "output": "Bye ASSISTANT:",
         "generator": "tiny",
         "finish_reason": None,
         "reason": "",
         "partial": None,
+        "messages": conversation,
     }
 
 
