@@ -6,11 +6,11 @@ import math
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any
 
 from alpaca_analysis.asking.server import Forbidden, PromptRefused, ServerError, ServerRefused
@@ -138,6 +138,7 @@ def ask_all(
     label: str = "asked",
     interrupt: Callable[[], None] | None = None,
     watch: Callable[[int, Answered], str] | None = None,
+    take: Callable[[int, Answered], Answered] = lambda i, answered: answered,
 ) -> list[Answered]:
     """Ask every request, those in the store for nothing.
 
@@ -164,11 +165,14 @@ def ask_all(
     watch : callable, optional
         Told the place of each request and what became of it, as it comes; returns why nothing more is to be
         asked, or "". Requests are then sent as earlier ones come back, and no further ahead.
+    take : callable, optional
+        Told the same before `watch` is, from several threads; what it returns is all that is remembered, so
+        that whole replies need not be.
 
     Returns
     -------
     list of Answered
-        In the order of `requests`. A request without an answer says why and is not kept.
+        In the order of `requests`, as `take` left them. A request without an answer says why and is not kept.
 
     Raises
     ------
@@ -180,28 +184,22 @@ def ask_all(
     """
     options.whole("concurrency", concurrency)
     budget = budget or Budget()
-    if budget.limit is not None and math.isinf(max(map(bound, requests[:1]), default=0.0)):
+    if budget.limit is not None and requests and math.isinf(bound(requests[0])):
         raise ValueError("max_cost: the request sets no limit of tokens, so that its cost has no bound")
-    work = _Work(send, store, budget, bound, cost, concurrency)
-    if store and store.knows_any(map(request_key, requests)):
-        work.has_answers = True
+    work = _Work(requests, send, store, budget, bound, cost, concurrency, take)
     results: list[Answered | None] = [None] * len(requests)
     # Not a `with` block: its exit would wait for every request that has not begun.
     # More threads than requests under way: some look up and keep answers while the others wait for theirs.
-    pool = ThreadPoolExecutor(concurrency + min(concurrency, 8), thread_name_prefix="ask")
-    futures: list[Future] = []
+    n_threads = concurrency + min(concurrency, 8)
+    pool = ThreadPoolExecutor(n_threads, thread_name_prefix="ask")
+    under_way: dict[Future, int] = {}
     with store.renewing() if store else nullcontext(), _bar(len(requests), label, progress) as steps:
         try:
-            if concurrency > 1 and not watch:
-                futures += [pool.submit(work.answer, request) for request in requests]
             if concurrency == 1:
-                come = _in_turn(work, requests)
+                come = _in_turn(work)
             else:
-                come = (
-                    _in_window(work, requests, pool, concurrency, futures)
-                    if watch
-                    else _as_completed(futures)
-                )
+                ahead = concurrency if watch else 2 * n_threads
+                come = _aside(work, pool, ahead, under_way, kept_first=bool(watch))
             for i, answered in come:
                 results[i] = answered
                 if watch and not work.enough:
@@ -212,7 +210,7 @@ def ask_all(
         except KeyboardInterrupt:
             work.stopped = INTERRUPTED
             pool.shutdown(wait=False, cancel_futures=True)
-            while interrupt and wait([f for f in futures if not f.cancelled()], timeout=0.1).not_done:
+            while interrupt and wait([f for f in under_way if not f.cancelled()], timeout=0.1).not_done:
                 interrupt()  # again and again: some may only just have begun
             if store:
                 print(f"interrupted: {store.count()} answers are kept in {store.path}", file=sys.stderr)
@@ -225,37 +223,31 @@ def ask_all(
     return [result for result in results if result is not None]
 
 
-def _in_turn(work, requests):
-    for i, request in enumerate(requests):
-        yield i, Answered(None, f"not asked: {work.enough}") if work.enough else work.answer(request)
+def _in_turn(work):
+    for i in range(len(work.requests)):
+        yield i, work.skipped(i) if work.enough else work.answer(i)
 
 
-def _as_completed(futures):
-    places = {future: i for i, future in enumerate(futures)}
-    for future in as_completed(places):
-        yield places[future], future.result()
+def _aside(work, pool, ahead, under_way, *, kept_first):
+    """Yield answers as they come; no more than `ahead` requests are handed to the threads at once.
 
-
-def _in_window(work, requests, pool, concurrency, futures):
-    """Yield answers while few further requests are under way, so that little is asked after enough is known.
-
-    Kept answers at the beginning come first, before anything is sent.
+    With `kept_first`, answers at the beginning that are kept come before anything is sent.
     """
-    start = 0
-    while start < len(requests) and not work.enough and (kept := work.known(requests[start])) is not None:
-        yield start, Answered(kept, cached=True)
+    start, n = 0, len(work.requests)
+    done: SimpleQueue[Future] = SimpleQueue()
+    while kept_first and start < n and not work.enough and (kept := work.known(start)) is not None:
+        yield start, kept
         start += 1
-    waiting = deque(range(start, len(requests)))
-    places: dict[Future, int] = {}
-    while places or (waiting and not work.enough):
-        while waiting and len(places) < concurrency and not work.enough:
-            i = waiting.popleft()
-            futures.append(pool.submit(work.answer, requests[i]))
-            places[futures[-1]] = i
-        for future in wait(places, return_when=FIRST_COMPLETED).done:
-            yield places.pop(future), future.result()
-    for i in waiting:
-        yield i, Answered(None, f"not asked: {work.enough}")
+    while under_way or (start < n and not work.enough):
+        while start < n and len(under_way) < ahead and not work.enough:
+            future = pool.submit(work.answer, start)
+            under_way[future] = start
+            future.add_done_callback(done.put)
+            start += 1
+        future = done.get()
+        yield under_way.pop(future), future.result()
+    for i in range(start, n):
+        yield i, work.skipped(i)
 
 
 def ask_in_batches(
@@ -269,6 +261,7 @@ def ask_in_batches(
     progress: bool | None = None,
     label: str = "answered",
     watch: Callable[[int, Answered], str] | None = None,
+    take: Callable[[int, Answered], Answered] = lambda i, answered: answered,
 ) -> list[Answered]:
     """Ask requests in batches, one after the other; each batch is kept when it is done.
 
@@ -290,8 +283,8 @@ def ask_in_batches(
         Show a bar with the time left; by default where a person watches: on a terminal or in a notebook.
     label : str
         Word on the bar.
-    watch : callable, optional
-        As of `ask_all`; looked at after each batch.
+    watch, take : callable, optional
+        As of `ask_all`; what is watched is looked at after each batch.
 
     Returns
     -------
@@ -303,10 +296,10 @@ def ask_in_batches(
     keys = [request_key(request) if store else "" for request in requests]
     with store.renewing() if store else nullcontext(), _bar(len(requests), label, progress) as steps:
 
-        def take(i, answered):
+        def put(i, answered):
             nonlocal stopped
-            results[i] = answered
-            stopped = stopped or (watch(i, answered) if watch else "")
+            results[i] = take(i, answered)
+            stopped = stopped or (watch(i, results[i]) if watch else "")
             steps.update()
 
         while waiting and not stopped:
@@ -320,7 +313,7 @@ def ask_in_batches(
                 elif found == BUSY:
                     busy.append(i)
                 else:
-                    take(i, Answered(found, cached=True))
+                    put(i, Answered(found, cached=True))
             try:
                 batch = answers([requests[i] for i in mine]) if mine else []
                 for i, answer in zip(mine, batch, strict=True):
@@ -328,7 +321,7 @@ def ask_in_batches(
                         store.put(keys[i], requests[i], answer)
                     if budget:
                         budget.settle(0.0, cost(answer) or 0.0)
-                    take(i, Answered(answer))
+                    put(i, Answered(answer))
             finally:
                 if store:
                     for i in mine:
@@ -336,13 +329,15 @@ def ask_in_batches(
             if busy and not mine:
                 time.sleep(0.1)
             waiting += busy
-    return [results.get(i) or Answered(None, f"not asked: {stopped}") for i in range(len(requests))]
+    left = Answered(None, f"not asked: {stopped}")
+    return [results[i] if i in results else take(i, left) for i in range(len(requests))]
 
 
 class _Work:
     """One request after another, from many threads."""
 
-    def __init__(self, send, store, budget, bound, cost, concurrency):
+    def __init__(self, requests, send, store, budget, bound, cost, concurrency, take):
+        self.requests, self.take = requests, take
         self.send, self.store, self.budget, self.bound, self.cost = send, store, budget, bound, cost
         self.stopped = self.refused = self.enough = ""
         self.has_answers = False
@@ -350,11 +345,21 @@ class _Work:
         self._places = threading.BoundedSemaphore(concurrency)
         self._lock = threading.Lock()
 
-    def known(self, request) -> dict | None:
+    def known(self, i) -> Answered | None:
         """Return the kept answer to a request, None where there is none."""
-        return self.store.known(request_key(request)) if self.store else None
+        kept = self.store.known(request_key(self.requests[i])) if self.store else None
+        return None if kept is None else self.take(i, Answered(kept, cached=True))
 
-    def answer(self, request) -> Answered:
+    def skipped(self, i) -> Answered:
+        """Return that nothing more was asked."""
+        return self.take(i, Answered(None, f"not asked: {self.enough}"))
+
+    def answer(self, i) -> Answered:
+        """Return what became of a request."""
+        return self.take(i, self._answer(i))
+
+    def _answer(self, i) -> Answered:
+        request = self.requests[i]
         key = request_key(request) if self.store else ""
         found = self._claim(key)
         if isinstance(found, dict):
@@ -413,13 +418,19 @@ class _Work:
         with self._lock:
             if isinstance(error, (ServerRefused, Forbidden)) and not self.has_answers:
                 self._refusals += 1
-                enough = self._refusals >= REFUSED_AT_FIRST
+                enough = self._refusals >= REFUSED_AT_FIRST and not self._is_any_kept()
                 self.refused = str(error) if enough or isinstance(error, ServerRefused) else ""
                 self.stopped = self.stopped or (self.refused if enough else "")
             elif not isinstance(error, PromptRefused):  # a prompt's fault says nothing of the next
                 self._failed_in_a_row += 1
                 if self._failed_in_a_row >= GIVE_UP_AFTER and not self.stopped:
                     self.stopped = f"{GIVE_UP_AFTER} requests in a row failed; the last: {error}"
+
+    def _is_any_kept(self):
+        """Look whether a request that has not been looked at yet is answered on disk."""
+        kept = self.store and self.store.knows_any(map(request_key, self.requests))
+        self.has_answers = self.has_answers or bool(kept)
+        return self.has_answers
 
 
 def _finite(dollars):

@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from alpaca_analysis.asking.ask import Answered, Budget, ask_all, ask_in_batches
@@ -18,6 +18,7 @@ from alpaca_analysis.judging.pairs import Outputs, Pair
 from alpaca_analysis.judging.records import make_record
 from alpaca_analysis.judging.stopping import Stopping
 
+NOT_ASKED = "not asked: the first"
 PROBE = 20  # requests of which one answer at least has to be readable before the others are paid for
 
 
@@ -43,13 +44,13 @@ class Questions:
     pairs: list[Pair]
     stopping: Stopping | None = None
     batches: list[list[Pair]] = field(init=False)
-    requests: list[dict] = field(init=False)
+    requests: Sequence[dict] = field(init=False)
 
     def __post_init__(self):
         size = self.judge.batch_size
         blocks = self.stopping.blocks(size) if self.stopping else [self.pairs]
         self.batches = [batch for block in blocks for batch in _batches(block, size)]
-        self.requests = [self.judge.request([pair.shown for pair in b], b[0].repeat) for b in self.batches]
+        self.requests = _Requests(self.judge, self.batches)
 
     @property
     def most(self) -> float:
@@ -75,10 +76,11 @@ class Questions:
             "progress": progress,
             "label": f"judged by {judge.name}",
             "watch": self._watched(self.stopping) if self.stopping else None,
+            "take": self._read,
         }
         with store or nullcontext(), closing(judge):
             if batches and store and judge.server and judge.server.takes_batches:
-                return batches.ask(
+                answers = batches.ask(
                     self.requests,
                     judge.server,
                     endpoint=ENDPOINT,
@@ -86,18 +88,28 @@ class Questions:
                     bound=judge.bound,
                     cost=judge.cost,
                 )
+                return [self._read(i, answered) for i, answered in enumerate(answers)]
             if judge.chunk_size:
                 return ask_in_batches(self.requests, judge.answers, batch_size=judge.chunk_size, **common)
-            send = _Probe(judge, self) if judge.is_remote else None
-            answers = ask_all(
+            return ask_all(
                 self.requests,
-                send or judge.answer,
+                _Probe(judge) if judge.is_remote else judge.answer,
                 concurrency=concurrency or (8 if judge.is_remote else 1),
                 bound=judge.bound,
                 interrupt=judge.close if judge.is_remote else None,
                 **common,
             )
-            return [send.told(answered) for answered in answers] if send else answers
+
+    def _read(self, i, answered):
+        """Return what records need of an answer: its readings, what is known of it, and its cost."""
+        answer = answered.answer
+        if answer is None:
+            _, stopped, why = answered.error.partition(NOT_ASKED)
+            return replace(answered, error=stopped + why) if stopped else answered
+        details = self.judge.details(answer)
+        said = {"readings": self.judge.read(answer, len(self.batches[i])), "cost": self.judge.cost(answer)}
+        known = {name: details.get(name) for name in ("text", "finish_reason", "seconds", "date")}
+        return replace(answered, answer=said | known)
 
     def records(self, answers: Sequence[Answered]) -> Iterator[dict]:
         """Yield one record per pair."""
@@ -115,7 +127,7 @@ class Questions:
         """Yield each pair of a batch with its outcome and the reason for one that is missing."""
         n = len(batch)
         failed = answered.answer is None
-        readings = [(math.nan, answered.error)] * n if failed else self.judge.read(answered.answer, n)
+        readings = [(math.nan, answered.error)] * n if failed else answered.answer["readings"]
         for pair, (first, reason) in zip(batch, readings, strict=True):
             yield pair, first if pair.position == 1 else 1.0 - first, reason
 
@@ -131,6 +143,20 @@ class Questions:
             return stopping.decide()
 
         return watch
+
+
+class _Requests(Sequence[dict]):
+    """A judge's requests, each made when it is looked at: together they are larger than all outputs."""
+
+    def __init__(self, judge: Judge, batches: list[list[Pair]]):
+        self.judge, self.batches = judge, batches
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, place):
+        batch = self.batches[place]
+        return self.judge.request([pair.shown for pair in batch], batch[0].repeat)
 
 
 def _batches(pairs: Sequence[Pair], size: int) -> Iterator[list[Pair]]:
@@ -153,9 +179,8 @@ def _settled(pair):
 class _Probe:
     """Sends a judge's requests, and stops paying where none of the first answers can be read."""
 
-    def __init__(self, judge: Judge, questions: Questions):
+    def __init__(self, judge: Judge):
         self.judge = judge
-        self.sizes = {id(r): len(b) for r, b in zip(questions.requests, questions.batches, strict=True)}
         self.lock, self.seen, self.why = threading.Lock(), 0, ""
 
     def __call__(self, request: dict) -> dict:
@@ -163,19 +188,12 @@ class _Probe:
             raise ServerError(self.why)
         answer = self.judge.answer(request)
         if self.seen < PROBE:
-            self._look(self.judge.read(answer, self.sizes[id(request)]))
+            self._look(self.judge.read(answer, self.judge.batch_size))
         return answer
-
-    def told(self, answered: Answered) -> Answered:
-        """Return an outcome, with the reason alone where asking was stopped."""
-        stopped = self.why and self.why in answered.error
-        return Answered(None, self.why) if stopped else answered
 
     def _look(self, readings):
         with self.lock:
             self.seen = PROBE if not all(math.isnan(outcome) for outcome, _ in readings) else self.seen + 1
             if self.seen == PROBE and all(math.isnan(outcome) for outcome, _ in readings):
                 said = readings[0][1]
-                self.why = (
-                    f"not asked: the first {PROBE} answers could not be read ({said}); take another design"
-                )
+                self.why = f"{NOT_ASKED} {PROBE} answers could not be read ({said}); take another design"

@@ -32,7 +32,7 @@ def make_record(pair, model: str, reference: str, judge, outcome: float, reason:
     reason : str
         Why the outcome is NaN or needed no judge.
     answer : dict or None
-        The judge's answer.
+        What is known of the judge's answer: ``text``, ``finish_reason``, ``seconds``, ``date``, ``cost``.
     n : int
         Pairs that shared it: price and time are divided among them.
 
@@ -41,9 +41,8 @@ def make_record(pair, model: str, reference: str, judge, outcome: float, reason:
     dict
         ``preference`` is 1 + outcome (1.5 a draw), or None; ``generator_1`` is the reference.
     """
-    known = {} if answer is None else judge.details(answer)
-    seconds = known.get("seconds")
-    cost = None if answer is None else judge.cost(answer)
+    known = answer or {}
+    seconds, cost = known.get("seconds"), known.get("cost")
     return {
         "instruction": pair.instruction,
         "dataset": pair.dataset,

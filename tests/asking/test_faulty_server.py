@@ -1,6 +1,7 @@
 """A server of our own that is faulty in every way: each pair is judged exactly once, or missing and why."""
 
 import base64
+import gc
 import gzip
 import html
 import json
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 import warnings
 import zlib
 from collections import Counter
@@ -463,6 +465,34 @@ def test_among_all_faults_at_once_every_pair_is_judged_exactly_once(server, tmp_
     assert [r["preference"] for r in result.records] == [2] * 150
     assert set(tries.values()) == {2}
     assert len(set(tries)) == 150
+
+
+@pytest.mark.slow
+def test_memory_beside_the_results_does_not_grow_with_the_pairs(server, tmp_path):
+    """Four times as many pairs, whose prompts and replies are 10 kB each: less than 1 kB more for each."""
+    prose = "Words. " * 400
+
+    def beside(n):
+        ours, theirs = outputs(n)
+        ours, theirs = ([{**r, "output": r["output"] + prose} for r in side] for side in (ours, theirs))
+        asked = ChatJudge("tiny", base_url=server.url)
+        asked.server.send = lambda path, body: {
+            "reply": json.loads(
+                reply(f"{prose}\nVerdict: A", usage={"prompt_tokens": 9, "completion_tokens": 9})
+            )
+        }
+        gc.collect()
+        tracemalloc.start()
+        said = judge(ours, theirs, judge=asked, cache=tmp_path / f"{n}.sqlite", order="both", progress=False)
+        peak = tracemalloc.get_traced_memory()[1]
+        gc.collect()
+        left = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert said.n_judged == 2 * n
+        return peak - left
+
+    beside(10)  # imports
+    assert beside(400) - beside(100) < 600 * 1000
 
 
 def test_a_file_of_answers_with_unreadable_ones_is_asked_anew(server, tmp_path):
