@@ -6,6 +6,7 @@ A small file remembers which batches wait. Answers go to the same store as any o
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -137,6 +138,8 @@ class Batches:
     def _hand_in(self, asked, server, endpoint, bound):
         """Hand in new requests as far as money goes; return the reasons of what was not."""
         allowed, refused = [], {}
+        if self.budget.limit is not None and any(math.isinf(bound(request)) for _, request in asked[:1]):
+            raise ValueError("max_cost: the request sets no limit of tokens, so that its cost has no bound")
         for key, request in asked:
             most = BATCH_SHARE * bound(request)
             if self.budget.limit is not None and self.budget.spent + self.promised + most > self.budget.limit:

@@ -29,7 +29,8 @@ class Estimate:
     cost : float or None
         About the dollars of the others; None where no price is known.
     most : float or None
-        Dollars that they cannot exceed, by bytes and the limit on answers; None where no price is known.
+        Dollars that they cannot exceed, by bytes and the limit on answers; None where no price or no limit
+        is known.
     basis : str
         What the estimate goes by.
     """
@@ -87,7 +88,8 @@ def estimate(judge: Judge, requests: Sequence[dict], cache, share: float = 1.0) 
         basis = f"assuming {BYTES_PER_TOKEN:g} bytes a token and answers of {length:.0f} tokens"
     prompt = per_byte * math.fsum(map(_bytes, waiting))
     cost = share * (price[0] * prompt + price[1] * length * len(waiting)) / 1e6
-    return Estimate(len(requests), n_kept, cost, share * math.fsum(map(judge.bound, waiting)), basis)
+    most = share * math.fsum(map(judge.bound, waiting))
+    return Estimate(len(requests), n_kept, cost, most if math.isfinite(most) else None, basis)
 
 
 def sum_of(estimates: Sequence[Estimate]) -> Estimate:

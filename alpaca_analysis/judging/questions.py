@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
@@ -160,9 +161,15 @@ class _Requests(Sequence[dict]):
 
 
 def _batches(pairs: Sequence[Pair], size: int) -> Iterator[list[Pair]]:
-    """Cut the pairs that need a judge into batches; a batch holds one repeat only."""
-    for repeat in sorted({pair.repeat for pair in pairs}):
-        asked = [p for p in pairs if p.repeat == repeat and not _settled(p)]
+    """Cut the pairs that need a judge into batches; a batch holds one repeat only, and no pair twice."""
+    rounds: dict[tuple[int, int], list[Pair]] = {}
+    seen: Counter = Counter()
+    for pair in pairs:
+        if not _settled(pair):
+            turn = seen[pair.repeat, pair.instruction]
+            seen[pair.repeat, pair.instruction] += 1
+            rounds.setdefault((pair.repeat, turn if size > 1 else 0), []).append(pair)
+    for _, asked in sorted(rounds.items()):
         for start in range(0, len(asked), size):
             yield asked[start : start + size]
 

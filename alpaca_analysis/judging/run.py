@@ -207,7 +207,7 @@ def _in_order(order, judges, ask_about, max_cost, share) -> tuple[list[Questions
     models = [one.judge.is_remote for one in both]
     most = share * math.fsum(one.most for one in both if one.judge.is_remote)
     fits = max_cost is None or most <= max_cost
-    over = {} if fits else {"both_orders_could_cost": most}
+    over = {} if fits or not math.isfinite(most) else {"both_orders_could_cost": most}
     return (
         [b if model and fits else a for a, b, model in zip(alone, both, models, strict=True)],
         [

@@ -146,3 +146,32 @@ def test_the_shell_takes_several_judges_and_dry_runs(server, outputs, cache, tmp
         {"length": 0.5, "one_token_tiny": 0.5}
     )
     assert found.err.count("judged: ") == 2
+
+
+def test_a_batch_never_holds_a_pair_in_both_orders(server, outputs, cache):
+    """A judge that sees both orders side by side could only agree with itself."""
+    judge(*outputs(7), judge=chat(server, "batched_choice"), cache=cache)
+    for body in server.bodies:
+        prompt = body["messages"][-1]["content"]
+        asked = [line for line in prompt.splitlines() if "Question " in line]
+        assert len(asked) == len(set(asked)) > 0
+    assert len(server.bodies) == 4
+
+
+def test_without_a_limit_of_tokens_no_cost_is_promised(server, outputs, cache, tmp_path):
+    endless = chat(server, "reasoning", price=(1.0, 1.0), extra={"max_tokens": None})
+    dry = judge(*outputs(2), judge=endless, cache=cache, dry_run=True, max_cost=1.0)
+    assert (dry.estimate.most, dry.settings["order"]) == (None, "random")
+    assert "at most" not in dry.summary()
+    dry.save(tmp_path)
+    for more in ({}, {"batch": tmp_path / "batch.json"}):
+        with pytest.raises(ValueError, match="max_cost: the request sets no limit of tokens"):
+            judge(*outputs(2), judge=endless, cache=cache, max_cost=1.0, **more)
+    assert not server.bodies
+
+
+def test_a_dry_run_of_a_run_that_may_stop_early_counts_all_of_it(server, outputs, cache):
+    dry = judge(
+        *outputs(6), judge=chat(server), cache=cache, dry_run=True, stop_when=aa.Decided(), order="random"
+    )
+    assert (dry.estimate.n_requests, dry.n_judged, len(server.bodies)) == (6, 0, 0)
