@@ -23,7 +23,7 @@ WRONG = {
     "C": (0, -1, NAN, "1"),
     "adjust": CHOICES,
     "annotators": CHOICES,
-    "ask_again": ("length", [1]),
+    "ask_again": ("length", [1], ["cut"]),
     "by": COLUMNS,
     "columns": (
         {},

@@ -18,6 +18,7 @@ Feature = Literal["tanh", "clip", "log_ratio"]
 Scoring = Literal["zero_one", "absolute"]
 Order = Literal["auto", "both", "random", "model_first", "reference_first"]
 OnMissing = Literal["report", "ignore", "raise"]
+NonAnswer = Literal["length", "content_filter", "refusal", "tool_calls", "error", "empty", "unreadable"]
 Coefficient = Literal["pearson", "spearman", "kendall"]
 PartialCoefficient = Literal["pearson", "spearman"]
 Emphasis = Literal["bold"]
@@ -177,6 +178,23 @@ def texts(name: str, values: Any) -> list[str]:
     found = _listed(values)
     if not isinstance(values, Iterable) or not all(isinstance(value, str) for value in found):
         raise ValueError(f"{name}: found {values!r}, expected a sequence of texts")
+    return found
+
+
+def some_of(name: str, values: Any, allowed: Any) -> list[str]:
+    """Return a sequence of texts of which each is one of `allowed` as a list, or raise.
+
+    Examples
+    --------
+    >>> some_of("ask_again", ["cut"], NonAnswer)
+    Traceback (most recent call last):
+    ...
+    ValueError: ask_again: found 'cut', expected one of length, content_filter, refusal, tool_calls, error, \
+empty, unreadable
+    """
+    found = texts(name, values)
+    for value in found:
+        one_of(name, value, allowed)
     return found
 
 

@@ -19,6 +19,7 @@ from alpaca_analysis.asking.store import AnswerStore, default_path, request_key
 from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.foundations.files import folder_name, write_json
+from alpaca_analysis.foundations.options import NonAnswer
 from alpaca_analysis.generating.backends import Backend, FunctionBackend, Sampling
 from alpaca_analysis.generating.conversation import as_messages
 from alpaca_analysis.table.readers.files import Columns, read_columns
@@ -169,7 +170,7 @@ def generate(
     sampling = Sampling(temperature, top_p, max_tokens, seed, tuple(options.texts("stop", stop)))
     budget = Budget(max_cost)
     concurrency = None if concurrency is None else options.whole("concurrency", concurrency)
-    again = options.texts("ask_again", ask_again)
+    again = options.some_of("ask_again", ask_again, NonAnswer)
     asked = list(_prompts(prompts))
     if max_cost is not None and getattr(getattr(backend, "server", None), "price", None) is None:
         raise ValueError(

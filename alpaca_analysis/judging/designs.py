@@ -157,6 +157,10 @@ class Design(ABC):
             return [(math.nan, why)] * n
         return self._read(answer, n)
 
+    def no_answer(self, answer: dict) -> str:
+        """Return the kind of a reply that is no answer, such as "refusal" or "length", empty for others."""
+        return _no_answer(answer)[0]
+
     def _cut_off(self, answer):
         """Return what is said of an answer that the limit of tokens cut off, empty where it was not."""
         if finish_reason(answer) not in ("length", "max_tokens", "MAX_TOKENS"):
@@ -296,7 +300,8 @@ class BatchedChoice(Design):
     Parameters
     ----------
     batch_size : int
-        Pairs in one prompt. A verdict may depend on the pairs beside it.
+        Pairs in one prompt. A verdict may depend on the pairs beside it, and a pair that is added in the
+        middle makes other prompts of those that follow.
     """
 
     name = "batched_choice"
@@ -374,10 +379,14 @@ def _first_token(answer):
         return None
 
 
-def _refusal(answer):
+def _no_answer(answer):
     text = reply_text(answer)
     if not text.strip() and _first_token(answer):
         text = "a label"
-    kind, said = no_answer(text, finish_reason(answer), refused=refusal(answer), tools=has_tool_calls(answer))
+    return no_answer(text, finish_reason(answer), refused=refusal(answer), tools=has_tool_calls(answer))
+
+
+def _refusal(answer):
+    kind, said = _no_answer(answer)
     told = {"refusal": "the judge refused", "content_filter": "stopped by the server's content filter"}
     return "" if kind == "length" else told.get(kind, said)

@@ -84,6 +84,10 @@ class Judge(ABC):  # noqa: B024, answers are given one by one or many at once
         """Return one reading a pair."""
         return [(math.nan if value is None else value, reason) for value, reason in answer["readings"]]
 
+    def no_answer(self, answer: dict, n: int) -> str:
+        """Return the kind of an answer that says nothing of any pair, empty where it says something."""
+        return "unreadable" if all(math.isnan(outcome) for outcome, _ in self.read(answer, n)) else ""
+
     def bound(self, request: dict) -> float:
         """Return the most dollars a request can cost."""
         return 0.0
@@ -346,6 +350,10 @@ class ChatJudge(Judge):
     def details(self, answer: dict) -> dict:
         """Return the judge's words, why they ended, how long they took, and when."""
         return {**answer, "text": reply_text(answer), "finish_reason": finish_reason(answer)}
+
+    def no_answer(self, answer: dict, n: int) -> str:
+        """Return the kind of an answer that says nothing of any pair, refusals and the like among them."""
+        return super().no_answer(answer, n) and (self.design.no_answer(answer) or "unreadable")
 
     def bound(self, request: dict) -> float:
         """Return the most dollars a request can cost, by its bytes."""

@@ -13,7 +13,7 @@ from typing import Any
 from alpaca_analysis.asking.ask import Answered, Budget, ask_all, ask_in_batches
 from alpaca_analysis.asking.batches import Batches
 from alpaca_analysis.asking.server import ServerError
-from alpaca_analysis.asking.store import AnswerStore, default_path
+from alpaca_analysis.asking.store import AnswerStore, default_path, request_key
 from alpaca_analysis.judging.judges import ENDPOINT, Judge
 from alpaca_analysis.judging.pairs import Outputs, Pair
 from alpaca_analysis.judging.records import make_record
@@ -66,6 +66,7 @@ class Questions:
         budget: Budget,
         progress: bool | None,
         batches: Batches | None = None,
+        again: Sequence[str] = (),
     ) -> list[Answered]:
         """Return an answer, or the reason why there is none, for each request."""
         judge = self.judge
@@ -80,6 +81,8 @@ class Questions:
             "take": self._read,
         }
         with store or nullcontext(), closing(judge):
+            if store and again:
+                self._forget(store, again)
             if batches and store and judge.server and judge.server.takes_batches:
                 answers = batches.ask(
                     self.requests,
@@ -100,6 +103,14 @@ class Questions:
                 interrupt=judge.close if judge.is_remote else None,
                 **common,
             )
+
+    def _forget(self, store, kinds):
+        """Forget kept answers of some kinds that say nothing, so that they are asked again."""
+        for request, batch in zip(self.requests, self.batches, strict=True):
+            key = request_key(request)
+            kept = store.known(key)
+            if kept is not None and self.judge.no_answer(kept, len(batch)) in kinds:
+                store.forget([key])
 
     def _read(self, i, answered):
         """Return what records need of an answer: its readings, what is known of it, and its cost."""

@@ -6,12 +6,13 @@ import math
 import time
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 
 from alpaca_analysis.asking.ask import Answered, Budget
 from alpaca_analysis.asking.batches import Batches
 from alpaca_analysis.asking.server import BATCH_SHARE
 from alpaca_analysis.foundations import options
-from alpaca_analysis.foundations.options import OnMissing, Order
+from alpaca_analysis.foundations.options import NonAnswer, OnMissing, Order
 from alpaca_analysis.judging.estimates import estimate
 from alpaca_analysis.judging.judges import Judge, make_judge
 from alpaca_analysis.judging.pairs import check_pairing, make_pairs, read_model_outputs
@@ -39,6 +40,7 @@ def judge(
     concurrency: int | None = None,
     max_cost: float | None = None,
     batch=None,
+    ask_again: Sequence[NonAnswer] = (),
     stop_when: Decided | None = None,
     dry_run: bool = False,
     progress: bool | None = None,
@@ -89,6 +91,9 @@ def judge(
         Ask servers that take OpenAI's kind of batches, for half the price: the first call hands the requests
         in and remembers them in this file; the same call later collects the answers into `cache`, or says
         how far the batch is. Requests that failed are handed in again by the call after that.
+    ask_again : sequence of str
+        Kinds of kept answers without a verdict that are asked anew: "length" (cut off), "content_filter",
+        "refusal", "tool_calls", "error", "empty", and "unreadable" for all others.
     stop_when : Decided, optional
         Ask about instructions in random order (settled by seed and instruction), and stop as soon as a
         confidence sequence decides between the model and the reference, or between two models:
@@ -132,6 +137,7 @@ def judge(
     budget = Budget(max_cost)
     concurrency = None if concurrency is None else options.whole("concurrency", concurrency)
     check_pairing(order, seed, n_repeats, on_missing)
+    again = options.some_of("ask_again", ask_again, NonAnswer)
     judges = _judges(judge, max_cost)
     if not isinstance(stop_when, Decided | None):
         raise ValueError(f"stop_when: found {stop_when!r}, expected Decided(...)")
@@ -165,7 +171,7 @@ def judge(
             parts.append(_not_asked(one, settings, cache, share))
         else:
             limits = {"concurrency": concurrency, "budget": budget, "progress": progress, "batches": batches}
-            parts.append(_asked(one, settings, cache, limits))
+            parts.append(_asked(one, settings, cache, limits | {"again": again}))
     result = parts[0] if len(parts) == 1 else together(parts)
     if not dry_run:
         _warn_missing(result)

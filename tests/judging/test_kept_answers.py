@@ -197,3 +197,30 @@ def test_another_prompt_of_alpaca_evals_is_another_question(annotator, tmp_path)
     other = AlpacaEvalJudge("first", options={"base_dir": tmp_path})
     pair = [Shown("I", "F", "S")]
     assert made.request(pair, 0) != other.request(pair, 0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"), [("empty", "empty"), ("refusal", "refusal"), ("chatter", "unreadable")]
+)
+def test_answers_without_a_verdict_are_asked_again_where_that_is_wanted(server, outputs, cache, fault, kind):
+    asked = ChatJudge("tiny", design="ranking", base_url=server.url)
+    server.faults = [fault]
+    with pytest.warns(JudgeWarning, match="1 of 3 pairs were not judged"):
+        ask(outputs(3), asked, cache)
+    others = {"empty", "refusal", "unreadable", "length"} - {kind}
+    with pytest.warns(JudgeWarning):
+        assert ask(outputs(3), asked, cache, ask_again=sorted(others)).n_asked == 0
+    again = ask(outputs(3), asked, cache, ask_again=[kind])
+    assert (again.n_asked, again.n_cached, again.n_judged) == (1, 2, 3)
+    assert ask(outputs(3), asked, cache, ask_again=[kind]).n_asked == 0
+
+
+def test_functions_without_an_answer_are_asked_again_where_that_is_wanted(outputs, cache):
+    said = [None, 1.0, None, 0.0]
+    named = FunctionJudge(lambda *_: said.pop(0), name="moody", version="1")
+    with pytest.warns(JudgeWarning, match="1 x no answer"):
+        ask(outputs(2), named, cache)
+    with pytest.warns(JudgeWarning, match="1 x no answer"):
+        assert ask(outputs(2), named, cache, ask_again=["unreadable"]).n_asked == 1
+    assert ask(outputs(2), named, cache, ask_again=["unreadable"]).n_judged == 2
+    assert said == []
