@@ -92,6 +92,7 @@ WRONG = {
     "sort": CHOICES,
     "standard_deviation": (-0.1, 3, NAN, "0.5"),
     "stars": ("yes", [], [0, 0.05], [1.5], 3),
+    "statistic": CHOICES,
     "stop": ("END", [1]),
     "stop_when": ("decided", 3, True),
     "temperature": (-1, NAN, "0", 3),
@@ -148,6 +149,7 @@ UNCHECKED = {
     "flags": {
         "add_generation_prompt",
         "discrete",
+        "dropped",
         "pooled",
         "download",
         "dry_run",

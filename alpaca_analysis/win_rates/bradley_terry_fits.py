@@ -61,8 +61,6 @@ def fit_choix(units, p, covariates, n_resamples, rng):
     choix's dense solver takes a matrix of (half) wins, starts from the estimate, and was the fastest
     of the maintained ones: 2 ms for 130 models, where evalica takes 145 and statsmodels 5,600.
     """
-    import choix
-
     cell = np.concatenate([units.first * p + units.second, units.second * p + units.first])
     score = np.concatenate([units.outcome, 1 - units.outcome]) * np.tile(units.n, 2)
     place, code = np.unique(cell, return_inverse=True)
@@ -72,11 +70,7 @@ def fit_choix(units, p, covariates, n_resamples, rng):
     def fit(totals, start=None, tol=1e-9):
         wins = np.zeros(p * p)
         wins[place] = totals
-        wins = wins.reshape(p, p)
-        if sparse.csgraph.connected_components(wins > 0, connection="strong")[0] > 1:
-            return None
-        found = choix.ilsr_pairwise_dense(wins, initial_params=start, max_iter=1000, tol=tol)
-        return found - found.mean()
+        return fit_wins(wins.reshape(p, p), start, tol)
 
     estimate = fit(counts @ sums)
     resampled = (totals for block in units.resampled(n_resamples, rng) for totals in block @ sums)
@@ -87,6 +81,19 @@ def fit_choix(units, p, covariates, n_resamples, rng):
             "resamples with finite ratings; in all of them some model won or lost everything"
         )
     return estimate, np.array(kept).T, len(draws) - len(kept)
+
+
+def fit_wins(wins: np.ndarray, start: np.ndarray | None = None, tol: float = 1e-9) -> np.ndarray | None:
+    """Return the ratings, around a mean of 0, of models of which row beat column so often.
+
+    None where they are not finite: some models won, or lost, everything against the others.
+    """
+    import choix
+
+    if sparse.csgraph.connected_components(wins > 0, connection="strong")[0] > 1:
+        return None
+    found = choix.ilsr_pairwise_dense(wins, initial_params=start, max_iter=1000, tol=tol)
+    return found - found.mean()
 
 
 def fit_regression(units, p, covariates, n_resamples, rng):

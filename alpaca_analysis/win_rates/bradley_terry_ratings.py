@@ -7,16 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from scipy import sparse, special
+from scipy import special
 
 from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning, warn
 from alpaca_analysis.inference import intervals
 from alpaca_analysis.inference.results import Reason, best_first, finish, seed_of, unit_of
-from alpaca_analysis.table.checks import check, to_numeric
-from alpaca_analysis.table.groups import refuse_mixed, require_judged
-from alpaca_analysis.table.style import FEATURES
-from alpaca_analysis.table.style_pairs import STYLE, scaled_differences
+from alpaca_analysis.table.style_pairs import STYLE
+from alpaca_analysis.win_rates.bradley_terry_battles import rated_battles
 from alpaca_analysis.win_rates.bradley_terry_fits import battle_units, fit_choix, fit_regression
 from alpaca_analysis.win_rates.joint import JointEstimates, difference_error
 from alpaca_analysis.win_rates.ranks import joint_rank_sets
@@ -213,16 +211,9 @@ def bradley_terry(
     covariates = options.groups(covariates, name="covariates") if covariates else []
     if "style" not in table:
         covariates = [one for name in covariates for one in (STYLE if name == "style" else (name,))]
-    rows, left_out = _battles(table, covariates)
-    names, (first, second) = _codes(rows)
-    wins = _wins(rows, first, second, len(names))
-    _require_connected(names, wins)
-    rated, separated = _finite(names, wins)
-    inside = np.isin(first, rated) & np.isin(second, rated)
-    rows, first, second = rows[inside], first[inside], second[inside]
-    position = np.full(len(names), -1)
-    position[rated] = np.arange(len(rated))
-    first, second = position[first], position[second]
+    battles = rated_battles(table, covariates)
+    names, wins, rated, separated = battles.names, battles.wins, battles.rated, battles.separated
+    rows, first, second, left_out = battles.rows, battles.first, battles.second, battles.left_out
     fit = fit_regression if covariates else fit_choix
     units = battle_units(rows, first, second, covariates)
     estimate, draws, failed = fit(units, len(rated), list(covariates), n_resamples, rng)
@@ -249,98 +240,13 @@ def bradley_terry(
         "rng": seed_of(rng),
     }
     settings = common | {"n_resamples_separated": failed, "covariates": list(covariates), **left_out}
-    battles = pd.Series((wins.sum(axis=1) + wins.sum(axis=0)).round().astype(np.int64), index=names)
+    n_battles = pd.Series((wins.sum(axis=1) + wins.sum(axis=0)).round().astype(np.int64), index=names)
     effects = _effects(list(covariates), estimate[p:], draws[p:], confidence_level)
     if unmoved:
         effects[["standard_error", "ci_low", "ci_high"]] = np.nan
         warn(f"intervals of ratings: {unmoved}", UndefinedWarning)
     _warn(separated, failed, n_resamples)
-    return Ratings(joint, separated, battles, effects, settings)
-
-
-def _battles(table, covariates):
-    """Return the usable rows with their covariates, and how many were left out."""
-    known = {"position": ["position"], "length": ["length_model", "length_reference"]}
-    known |= {name: [f"{name}_model", f"{name}_reference"] for name in FEATURES[1:]}
-    needed = [c for name in covariates for c in known.get(name, [name])]
-    table = check(table, require=["reference", *needed])
-    require_judged(table)
-    refuse_mixed(table, columns=["annotator"])
-    for column in ("model", "reference"):
-        if table[column].isna().any():
-            row = int(np.flatnonzero(table[column].isna())[0])
-            raise AnnotationError("a name on both sides", row=row, column=column, found=None)
-    own = table["model"].astype(str) == table["reference"].astype(str)
-    values = {name: _covariate(table, name) for name in covariates}
-    complete = np.logical_and.reduce([np.isfinite(v) for v in values.values()] + [~own])
-    judged = table["outcome"].notna()
-    rows = table.assign(**{f"_{name}": v for name, v in values.items()})[judged & complete]
-    if rows.empty:
-        raise AnnotationError(f"battles with values of {', '.join(covariates) or 'two models'}")
-    left_out = {
-        "n_missing": int(table["n"][~judged].sum()),
-        "n_left_out": int(table["n"][judged & ~complete].sum()),
-    }
-    return rows, left_out
-
-
-def _covariate(table, name):
-    if name == "position":
-        shown = to_numeric(table["position"]).to_numpy(dtype=float, na_value=np.nan)
-        return np.select([shown == 1, shown == 2], [1.0, -1.0], np.nan)
-    if name == "length":
-        ours, theirs = table["length_model"].to_numpy(), table["length_reference"].to_numpy()
-        with np.errstate(invalid="ignore"):
-            return np.where(ours + theirs > 0, (ours - theirs) / (ours + theirs), 0.0 * (ours + theirs))
-    if name in FEATURES and name not in table:
-        return scaled_differences(table, [name])[name].to_numpy()
-    return to_numeric(table[name]).to_numpy(dtype=float, na_value=np.nan)
-
-
-def _codes(rows):
-    sides = [rows[c].astype(str).to_numpy(dtype=str) for c in ("model", "reference")]
-    names, codes = np.unique(np.concatenate(sides), return_inverse=True)
-    return [str(n) for n in names], (codes[: len(rows)], codes[len(rows) :])
-
-
-def _wins(rows, first, second, p):
-    """Return how often row beat column, draws half."""
-    y, n = rows["outcome"].to_numpy(), rows["n"].to_numpy()
-    wins = np.bincount(first * p + second, y * n, p * p) + np.bincount(second * p + first, (1 - y) * n, p * p)
-    return wins.reshape(p, p)
-
-
-def _require_connected(names, wins):
-    count, label = sparse.csgraph.connected_components(wins > 0, directed=False)
-    if count > 1:
-        halves = [", ".join(np.array(names)[label == k][:3]) for k in range(min(count, 3))]
-        raise AnnotationError(
-            f"battles that connect all models; {count} groups never met, so there is no common scale: "
-            + " | ".join(halves)
-        )
-
-
-def _finite(names, wins):
-    """Return the models of the largest group with finite ratings, and why the others have none.
-
-    Ratings are finite if and only if each model is reached from each other along wins (Ford 1957).
-    """
-    _, label = sparse.csgraph.connected_components(wins > 0, directed=True, connection="strong")
-    largest = np.bincount(label).argmax()
-    rated = np.flatnonzero(label == largest)
-    if len(rated) < 2:
-        raise AnnotationError("two or more models that both won and lost: every battle is separated")
-    separated = {}
-    beats = wins > 0
-    reach = sparse.csgraph.shortest_path(beats, unweighted=True)
-    for k in np.flatnonzero(label != largest):
-        above = np.isfinite(reach[k, rated]).any()
-        separated[names[k]] = "rating undefined: " + (
-            "never lost to the rated models, directly or through others"
-            if above
-            else "never won against the rated models, directly or through others"
-        )
-    return rated, separated
+    return Ratings(joint, separated, n_battles, effects, settings)
 
 
 def _unmoved(units, variance):

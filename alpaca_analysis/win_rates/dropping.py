@@ -2,44 +2,57 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
-from alpaca_analysis.foundations import ties
+from alpaca_analysis.foundations import options, ties
 from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.inference.results import finish
 from alpaca_analysis.table.checks import check
 from alpaca_analysis.table.groups import all_identified, refuse_mixed, select_models
 
 
-def dropped_to_reverse(table: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
-    """Find the fewest shared instructions whose removal turns the order of two models.
+def dropped_to_reverse(
+    table: pd.DataFrame, a: str, b: str, *, statistic: options.Ranked = "win_rate"
+) -> pd.DataFrame:
+    """Find the fewest instructions whose removal turns the order of two models.
 
     An instruction goes with all judgements of both models. With one judgement of each model per
     instruction the answer is exact: instructions go in order of their difference. With several, or with
     unequal numbers, they go by what each contributes, the win rates are computed anew at every step, and
-    the answer is an upper bound.
+    the answer is an upper bound. So it is for Bradley-Terry ratings: what pulls the two ratings furthest
+    apart goes first (by influence), and the ratings are fitted anew.
 
     Parameters
     ----------
     table : DataFrame
-        Judgements of both models against one reference by one annotator, with instruction ids.
+        Judgements of both models against one reference by one annotator, with instruction ids. For ratings
+        battles of any models, as of `bradley_terry`; an instruction goes with all its battles, without ids
+        single judgements go.
     a, b : str
         Names in the ``model`` column.
+    statistic : {"win_rate", "rating"}
+        What the two models are ordered by.
 
     Returns
     -------
     DataFrame
         The instructions to leave out, in their order, as far as the order turns: ``instruction_id``,
         ``outcome_a``, ``outcome_b`` (mean outcomes, of the better model first), ``difference`` (what is left
-        of the difference of win rates without it and those before, a fraction). ``.attrs`` has ``model_a``,
-        ``model_b`` (the better one first), ``n`` (shared instructions), ``n_to_tie``, ``n_to_reverse`` (None
-        where no removal turns it) and ``exact``. Empty for two models that tie.
+        of the difference of win rates without it and those before, a fraction). Of ratings
+        ``instruction_id``, ``model``, ``reference``, ``outcome`` (where one battle goes), ``n_battles`` and
+        ``difference`` (of the ratings, log odds; NaN where they were not fitted anew after each).
+        ``.attrs`` has ``model_a``, ``model_b`` (the better one first), ``difference`` (of all), ``n`` (shared
+        instructions; of ratings all that could go), ``n_to_tie``, ``n_to_reverse`` (None where no removal was
+        found that turns it) and ``exact``. Empty for two models that tie.
 
     Raises
     ------
     AnnotationError
-        No instruction ids, or no shared instruction.
+        No instruction ids, or no shared instruction; of ratings, a model without a finite one.
 
     Notes
     -----
@@ -60,6 +73,11 @@ def dropped_to_reverse(table: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
     >>> found["instruction_id"].tolist(), found.attrs["n_to_tie"], found.attrs["n_to_reverse"]
     (['i1'], 1, None)
     """
+    options.one_of("statistic", statistic, options.Ranked)
+    if statistic == "rating":
+        from alpaca_analysis.win_rates.dropping_ratings import dropped_ratings
+
+        return dropped_ratings(table, a, b)
     table = check(table)
     select_models(table, [a, b])
     rows = table[table["model"].isin([a, b]) & table["outcome"].notna()]
@@ -90,15 +108,62 @@ def dropped_to_reverse(table: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
             "difference": left[: len(shown)],
         }
     )
-    about = {"model_a": a, "model_b": b, "n": len(ids), "n_to_tie": tie, "n_to_reverse": turned}
+    about = {
+        "model_a": a,
+        "model_b": b,
+        "difference": abs(start),
+        "n": len(ids),
+        "n_to_tie": tie,
+        "n_to_reverse": turned,
+    }
     return finish(
         frame,
         estimate=None,
         method="fewest shared instructions left out" + ("" if exact else ", at most"),
         unit="instruction",
         differences=["difference"],
-        settings=about | {"exact": exact},
+        settings=about | {"exact": exact, "statistic": statistic},
     )
+
+
+def few_to_reverse(table: pd.DataFrame, ranked: pd.DataFrame, by: Sequence[str] = ()) -> pd.Series:
+    """Return for each model of a list how few shared instructions put it above the next one.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Judgements.
+    ranked : DataFrame
+        ``model``, best first, and the columns `by`.
+    by : sequence of str
+        Columns that cut table and list into slices.
+
+    Returns
+    -------
+    Series of Int64
+        As `rank_sets` has it.
+    """
+    found = pd.Series(pd.NA, ranked.index, dtype="Int64")
+    slices = ranked.groupby(list(by), observed=True, dropna=False, sort=False) if by else [((), ranked)]
+    for key, part in slices:
+        inside = np.ones(len(table), dtype=bool)
+        for column, value in zip(by, key if isinstance(key, tuple) else (key,), strict=True):
+            inside &= (table[column].isna() if pd.isna(value) else table[column] == value).to_numpy(
+                dtype=bool
+            )
+        rows = table[inside]
+        for place, (a, b) in zip(part.index, itertools.pairwise(part["model"]), strict=False):
+            found[place] = _few(rows, a, b)
+    return found
+
+
+def _few(table, a, b):
+    try:
+        about = dropped_to_reverse(table, a, b).attrs
+    except AnnotationError:  # no ids, none shared, or nothing judged
+        return pd.NA
+    tied = about["difference"] == 0
+    return 0 if tied or about["model_a"] != a else about["n_to_reverse"] or pd.NA
 
 
 def _tied(difference):

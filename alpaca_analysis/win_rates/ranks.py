@@ -23,6 +23,7 @@ from alpaca_analysis.inference.slices import shares as shares_of
 from alpaca_analysis.inference.stopped import stopped_notes
 from alpaca_analysis.table.checks import check
 from alpaca_analysis.table.groups import refuse_mixed
+from alpaca_analysis.win_rates.dropping import few_to_reverse
 from alpaca_analysis.win_rates.joint import JointEstimates, joint_in_slices, joint_win_rates, times
 
 TOGETHER = "jointly, by instruction"
@@ -280,6 +281,7 @@ def rank_sets(
     n_resamples: int = 9999,
     rng=0,
     stratify: str | None = None,
+    dropped: bool = False,
 ) -> pd.DataFrame:
     """Compute confidence sets for the ranks of all models, and the tiers they form.
 
@@ -314,6 +316,8 @@ def rank_sets(
         Seed of the bootstrap.
     stratify : str, optional
         Column whose groups keep their size in every resample.
+    dropped : bool
+        Say of each model how few instructions put it above the next; see `dropped_to_reverse`.
 
     Returns
     -------
@@ -323,7 +327,10 @@ def rank_sets(
         test, or that all its outcomes are alike); best first, integers from 1.
         ``.attrs`` holds the settings, ``n_tiers`` and ``n_pairs_ordered`` of ``n_pairs`` (the most tiers, and
         all pairs, of all slices); with `by` ``.attrs["slices"]`` has the test that all slices are equal.
-        A model without a usable judgement in a slice has no rank there.
+        A model without a usable judgement in a slice has no rank there. With `dropped` also
+        ``n_to_reverse``: without so many of the instructions that both share, the next model is the better
+        one; 0 where it is so, or they tie, on all that they share; missing for the last, without instruction
+        ids, and where no removal turns it.
 
     Raises
     ------
@@ -370,6 +377,8 @@ def rank_sets(
     counts = {name: sum(frame.attrs[name] for frame in frames) for name in ("n_pairs_ordered", "n_pairs")}
     counts = {"n_tiers": max(frame.attrs["n_tiers"] for frame in frames), **counts}
     out = sliced.glued(frames, ("model",)).rename(columns={"estimate": "win_rate"})
+    if dropped:
+        out.insert(out.columns.get_loc("note"), "n_to_reverse", few_to_reverse(table, out, by or []))
     said = _said(sliced, confidence_level, rng, critical, stratify, counts["n_pairs"])
     said["settings"] = said["settings"] | counts
     found = ["win_rate"]
