@@ -188,7 +188,7 @@ def compare_calibrated(
     said, joint = _calibrated(table, humans, on)
     pairs = _asked(joint, a, b, weight)
     level = 1 - (1 - confidence_level) / len(pairs)
-    found = [_compared(joint, j, k, margin, weight, level) for j, k in pairs]
+    found = [compared(joint, j, k, margin, weight, level) for j, k in pairs]
     frame = pd.DataFrame([row for row, _ in found])
     if len(pairs) > 1:
         frame.insert(frame.columns.get_loc("pvalue") + 1, "pvalue_adjusted", holm(frame["pvalue"]))
@@ -236,8 +236,8 @@ def _estimates(joint: Calibrated, weight):
     return rates, shares
 
 
-def _compared(joint, j, k, margin, weight, level):
-    """Return the row of one comparison and its note."""
+def compared(joint, j, k, margin, weight, level):
+    """Return the row of the models at two places, as `compare_calibrated` has it, and its note."""
     deviations = joint.deviations[:, j] - joint.deviations[:, k]
     people, gap = joint.means[j] - joint.means[k]
     covariance = deviations.T @ deviations
@@ -402,6 +402,7 @@ def calibrated_rank_sets(
         n_resamples=n_resamples,
         rng=rng,
         fractions=["win_rate", "judge_win_rate"],
+        higher_is_better=["win_rate", "judge_win_rate"],
         settings=said["settings"] | {"critical_value": critical, **counts},
     )
 

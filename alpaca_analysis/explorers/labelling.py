@@ -146,7 +146,7 @@ def label(
         Columns that make strata, such as ``"dataset"``. Each gets its share, and every stratum at least one.
     allocation : {"proportional", "equal"}
         Share of a stratum: as large as its part of the pairs, so that (but for rounding) all have the same
-        probability, as `calibrated_win_rate` assumes; or the same for each.
+        probability; or the same for each. `calibrated_win_rate` weighs labels by the inverse.
     annotator : str
         Who labels.
     seed : int

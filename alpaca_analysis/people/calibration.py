@@ -19,6 +19,9 @@ TOO_FEW = Reason("too_few_units", "undefined: fewer than two instructions with l
 ALL_EQUAL = Reason("all_alike", "undefined: all labels are equal")
 NO_HELP = Reason("no_help", "correlation undefined: the judge says the same of every labelled pair; no help")
 CONTRADICTS = Reason("no_help", "the judge contradicts people: no help")
+WEIGHTED_PLAN = Reason(
+    "weighted_draw", "labels were drawn with unequal probabilities: planned for more of such a draw"
+)
 ALL_LABELLED = Reason("all_labelled", "every judged pair has a label: the judge adds nothing")
 # With fewer labels of the rarer kind the interval covered 58 to 92 % for 95 % in simulation.
 FEW_LABELS = 5
@@ -93,6 +96,9 @@ def calibrated_win_rate(
     See Also
     --------
     label_budget : How many labels are needed for which interval.
+    compare_calibrated : Differences of models, for people.
+    calibrated_rank_sets : Which of many models are ordered, for people.
+    rogan_gladen_win_rate : The judge's errors taken out instead; wider where labels are of the same pairs.
 
     References
     ----------
@@ -290,7 +296,7 @@ def _label_variance(pilot: Pilot) -> tuple[float, float, Note]:
     if not people:
         return np.nan, np.nan, ALL_EQUAL
     r = spread[0, 1] / np.sqrt(spread[0, 0] * spread[1, 1]) if judge else np.nan
-    note = CONTRADICTS if r < 0 else "" if judge else NO_HELP
+    note = CONTRADICTS if r < 0 else NO_HELP if not judge else WEIGHTED_PLAN if pilot.weighted else ""
     return float(spread[0, 0] * pilot.n_labelled), float(r), note
 
 

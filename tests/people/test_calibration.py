@@ -343,6 +343,15 @@ def test_labels_weigh_the_inverse_of_their_probability():
     assert_allclose(alone["standard_error"], linearised, rtol=0.02)
 
 
+def test_a_plan_from_a_weighted_draw_is_for_such_a_draw():
+    judge, labels, _ = drawn_by_stratum(np.random.default_rng(3))
+    plan = label_budget(judge, labels, n_labels=[120]).loc[0]
+    alone = calibrated_win_rate(judge, labels, weight=0.0).loc[0, "standard_error"]
+    assert_allclose(plan["human_standard_error"], alone, rtol=0.03)
+    assert plan["reason"] == "weighted_draw"
+    assert label_budget(judge, labels.drop(columns="probability")).loc[0, "note"] == ""
+
+
 def test_equal_probabilities_change_nothing():
     judge, labels, _ = drawn_by_stratum(np.random.default_rng(3))
     plain = calibrated_win_rate(judge, labels.drop(columns="probability"))
