@@ -15,6 +15,7 @@ rows, so that everybody sees the same.
 from __future__ import annotations
 
 import argparse
+import html
 import os
 import re
 import subprocess
@@ -119,13 +120,23 @@ def to_html(notebook, title: str) -> str:
 
 
 def published_numbers() -> pd.DataFrame:
-    """Collect what each notebook's last table says of published numbers."""
-    paths = sorted((BUILD / "tables").glob("*_published.csv"))
-    parts = [pd.read_csv(p, dtype=str).assign(notebook=p.stem.removesuffix("_published")) for p in paths]
+    """Collect what each notebook's last table says of published numbers, as it is shown."""
+    parts = []
+    for path in sorted((BUILD / "tables").glob("*_published.md")):
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+        names, _, *rows = [[_unescaped(c) for c in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+        names = [re.sub(r"^95 % | \((%|points)\)$", "", name) for name in names]
+        part = pd.DataFrame(rows, columns=names)
+        parts.append(part.assign(notebook=path.stem.removesuffix("_published")))
     if not parts:
         return pd.DataFrame()
-    together = pd.concat(parts, ignore_index=True)
-    return together[["notebook", *together.columns.drop("notebook")]].fillna("")
+    together = pd.concat(parts, ignore_index=True).fillna("")
+    first = ["notebook", "claim", "model", "reference", "printed", "recomputed", "interval", "verdict"]
+    return together[[name for name in first if name in together]]
+
+
+def _unescaped(cell):
+    return html.unescape(re.sub(r"\\(.)", r"\1", cell.strip()))
 
 
 def main() -> int:
