@@ -48,3 +48,42 @@ def test_notebooks_print_what_is_committed(path, tmp_path):
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert printed(made) == printed(path)
+
+
+def code_of(path):
+    """Return the code of each cell, without blank lines and comments."""
+    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    return [
+        [line for line in cell.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+        for cell in cells
+    ]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_are_short_and_the_same_with_and_without_rows(path):
+    cells = code_of(path)
+    assert sum(map(len, cells)) < 100
+    code = "\n".join(line for cell in cells for line in cell)
+    for branch in ('"mirror"', '"cached"', "have_rows", "sources.available", "def "):
+        assert branch not in code, branch
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_say_first_what_was_found_and_end_with_collapsed_checks(path):
+    cells = nbformat.read(path, as_version=4).cells
+    assert "**What was found.**" in cells[0].source
+    checks = cells[-1]
+    assert checks.metadata == {"jupyter": {"source_hidden": True}, "tags": ["hide-input"]}
+    assert "assert" in checks.source
+    asserting = [
+        c for c in cells[:-1] if c.cell_type == "code" and re.search(r"^assert ", c.source, re.MULTILINE)
+    ]
+    assert not asserting
+    assert not checks.get("outputs")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_show_no_long_lists(path):
+    lengths = {i: len(text.splitlines()) for i, text in enumerate(printed(path))}
+    report = path.stem == "10_leaderboard_audit"  # prints the audit's summary
+    assert max(lengths.values()) <= (60 if report else 30), lengths
