@@ -84,19 +84,20 @@ class Batches:
         BlockingIOError
             Another process uses the file.
         """
-        by_key = {request_key(request): request for request in requests}
+        keys = list(map(request_key, requests))
+        places = {key: i for i, key in enumerate(keys)}  # requests are made when they are looked at
         lock = f"batches in {self.path.resolve()}"
         if store.claim(lock) != MINE:
             raise BlockingIOError(f"{self.path}: another process uses it; try again when that has ended")
         try:
             with store.renewing():
                 self.batches = _read(self.path)
-                before = {key: answer for key in by_key if (answer := store.known(key)) is not None}
-                failed = self._collect(server, by_key.keys(), store)
-                known = before | {key: a for key in by_key.keys() - before if (a := store.known(key))}
-                waiting = self._waiting()
-                new = [key for key in by_key if key not in known.keys() | failed.keys() | waiting.keys()]
-                refused = self._hand_in([(key, by_key[key]) for key in new], server, endpoint, bound)
+                before = {key: answer for key in places if (answer := store.known(key)) is not None}
+                failed = self._collect(server, places.keys(), store)
+                known = before | {key: a for key in places.keys() - before if (a := store.known(key))}
+                settled = known.keys() | failed.keys() | self._waiting().keys()
+                new = [(key, requests[i]) for key, i in places.items() if key not in settled]
+                refused = self._hand_in(new, server, endpoint, bound)
                 waiting = self._waiting()
         finally:
             store.release(lock)
@@ -105,7 +106,7 @@ class Batches:
         reasons = {**waiting, **failed, **refused}
         return [
             Answered(known[key], cached=key in before) if key in known else Answered(None, reasons[key])
-            for key in map(request_key, requests)
+            for key in keys
         ]
 
     def _waiting(self):
@@ -126,7 +127,7 @@ class Batches:
             if keys.isdisjoint(batch["keys"]) or batch["address"] != server.address:
                 continue
             if batch["id"] is None:
-                self._create(batch, server)
+                batch["id"] = _found(batch, server) or _made(batch, server)
             told = _object(server.fetch("GET", f"/batches/{batch['id']}"))
             batch["state"] = str(told.get("status"))
             if batch["state"] in ENDED:
@@ -164,20 +165,24 @@ class Batches:
             }
             self.batches.append(batch)
             self._save()  # before the batch is made: after an interruption it is looked for, not made twice
-            self._create(batch, server)
+            batch["id"] = _made(batch, server)
             self._save()
         return refused
 
-    def _create(self, batch, server):
-        """Make the batch of an uploaded file, unless the server has it already."""
-        made = _object(server.fetch("GET", "/batches", params={"limit": "100"})).get("data")
-        for one in made if isinstance(made, list) else ():
-            if isinstance(one, dict) and one.get("input_file_id") == batch["input_file_id"]:
-                batch["id"] = str(one["id"])
-                return
-        body = {"input_file_id": batch["input_file_id"], "endpoint": batch["endpoint"]}
-        body |= {"completion_window": "24h"}
-        batch["id"] = _id(server.fetch("POST", "/batches", json=body, max_retries=0))
+
+def _made(batch, server) -> str:
+    """Make the batch of an uploaded file, and return its id."""
+    body = {"input_file_id": batch["input_file_id"], "endpoint": batch["endpoint"]}
+    return _id(server.fetch("POST", "/batches", json=body | {"completion_window": "24h"}, max_retries=0))
+
+
+def _found(batch, server) -> str | None:
+    """Return the id of a batch that was made before an interruption; None where the server has none."""
+    listed = _object(server.fetch("GET", "/batches", params={"limit": "100"})).get("data")
+    for one in listed if isinstance(listed, list) else ():
+        if isinstance(one, dict) and one.get("input_file_id") == batch["input_file_id"]:
+            return str(one["id"])
+    return None
 
 
 def _now():
