@@ -97,6 +97,7 @@ WRONG = {
     "stop_when": ("decided", 3, True),
     "temperature": (-1, NAN, "0", 3),
     "tol": (0, -1, NAN, "1"),
+    "top_k": (0, 1.5, "50", True),
     "top_p": (0, 1.5, NAN, "1"),
     "unit": (0, -1, NAN, "100"),
     "values": ({}, {"model": 1}, {"model": 1, "reference": 1}, {"model": 1, "reference": 0, "loss": 2}, 3),

@@ -50,6 +50,9 @@ def generate(
     temperature: Annotated[float, typer.Option(help="Of the sampling; 0 is greedy.")] = 0.0,
     max_tokens: Annotated[int, typer.Option(help="Length of an answer, at most.")] = 2048,
     seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
+    top_k: Annotated[int | None, typer.Option(help="Sample from so many of the likeliest tokens.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Commit of a model of the hub.")] = None,
+    device: Annotated[str | None, typer.Option(help="Where transformers puts the model.")] = None,
     price: Price = None,
     max_cost: MaxCost = None,
     cache: Cache = None,
@@ -71,14 +74,15 @@ def generate(
     server = _server(base_url, api_key_env, price, timeout, extra, header, query)
     makers = {
         "server": lambda: package.ServerBackend(model, **server),
-        "transformers": lambda: package.TransformersBackend(model),
-        "vllm": lambda: package.VLLMBackend(model),
+        "transformers": lambda: package.TransformersBackend(model, revision=revision, device=device),
+        "vllm": lambda: package.VLLMBackend(model, revision=revision),
     }
     if backend not in makers:
         raise typer.BadParameter(
             f"found {backend!r}, expected one of {', '.join(makers)}", param_hint="--backend"
         )
     options: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens, "seed": seed}
+    options["top_k"] = top_k
     limits: dict[str, Any] = {"concurrency": concurrency, "max_cost": max_cost, "cache": cache}
     made = package.generate(prompts, makers[backend](), batch=batch, **limits, **options)
     write_text(f"{made.save(out)}\n")

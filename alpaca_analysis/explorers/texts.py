@@ -13,7 +13,10 @@ COLUMNS = ("instruction", "output_model", "output_reference")
 EXPLANATIONS = ("explanation", "rationale", "raw_completion", "judgement", "judgment", "reply")
 LONGEST = 100_000  # characters of one text that are shown
 _KEY = ("instruction_id", "model", "reference", "annotator", "position", "repeat")
-NONE = "The texts are not at hand: read_annotations(..., texts=True) keeps them."
+NONE = (
+    "The texts are not at hand: read_annotations(..., texts=True) keeps them, and so does "
+    ".to_frame(texts=True) of what judge returned."
+)
 
 
 class Texts:

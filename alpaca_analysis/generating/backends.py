@@ -39,6 +39,9 @@ class Sampling:
         Of each request (vLLM, servers) or each batch (transformers).
     stop : tuple of str
         Texts that end an answer.
+    top_k : int or None
+        How many of the likeliest tokens to sample from; None for all of them, and on servers for what they
+        are set to.
     """
 
     temperature: float = 0.0
@@ -46,6 +49,7 @@ class Sampling:
     max_tokens: int = 2048
     seed: int = 0
     stop: tuple[str, ...] = ()
+    top_k: int | None = None
 
     def __post_init__(self):
         options.number("temperature", self.temperature, 0, 2)
@@ -53,6 +57,12 @@ class Sampling:
         options.whole("max_tokens", self.max_tokens)
         options.whole("seed", self.seed, 0)
         options.texts("stop", self.stop)
+        if self.top_k is not None:
+            options.whole("top_k", self.top_k)
+
+    def given(self) -> dict:
+        """Return the fields as JSON, those left to the model or server left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 class Backend(ABC):
@@ -68,6 +78,11 @@ class Backend(ABC):
     @abstractmethod
     def settings(self) -> dict:
         """Return what decides this backend's answers, apart from the sampling."""
+
+    @property
+    def circumstances(self) -> dict:
+        """Return what is written down besides, such as the device: it does not decide the answers."""
+        return {}
 
     def answer(self, request: dict) -> dict:
         """Answer a request."""
@@ -87,7 +102,7 @@ class Backend(ABC):
 
     def request(self, messages: list[dict], sampling: Sampling) -> dict:
         """Return everything that decides the answer."""
-        return {**self.settings, "messages": messages, "sampling": asdict(sampling)}
+        return {**self.settings, "messages": messages, "sampling": sampling.given()}
 
     def text(self, answer: dict) -> str:
         """Return the text of an answer."""
@@ -239,7 +254,7 @@ class ServerBackend(Backend):
 
     def request(self, messages: list[dict], sampling: Sampling) -> dict:
         """Return the path and the body that is sent there."""
-        body = {"model": self.model, **{k: v for k, v in asdict(sampling).items() if k != "stop" or v}}
+        body = {"model": self.model, **{k: v for k, v in sampling.given().items() if k != "stop" or v}}
         if self.endpoint == "chat":
             return self._request("/chat/completions", {**body, "messages": messages})
         return self._request("/completions", {**body, "prompt": render(self.template, messages)})

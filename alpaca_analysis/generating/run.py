@@ -7,7 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +21,7 @@ from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.foundations.files import folder_name, write_json
 from alpaca_analysis.foundations.options import NonAnswer
 from alpaca_analysis.generating.backends import Backend, FunctionBackend, Sampling
-from alpaca_analysis.generating.conversation import as_messages
+from alpaca_analysis.generating.conversation import ConversationError, as_messages
 from alpaca_analysis.table.readers.files import Columns, read_columns
 
 
@@ -89,6 +89,7 @@ def generate(
     max_tokens: int = 2048,
     seed: int = 0,
     stop: Sequence[str] = (),
+    top_k: int | None = None,
     cache=None,
     concurrency: int | None = None,
     max_cost: float | None = None,
@@ -122,6 +123,9 @@ def generate(
         Of each request (vLLM, servers) or each batch (transformers).
     stop : sequence of str
         Texts that end an answer.
+    top_k : int, optional
+        How many of the likeliest tokens to sample from; by default all of them, and on servers what they are
+        set to.
     cache : path or False, optional
         File of kept answers, by default in the user's cache folder; False for none. An answer is known by
         what was asked (model, messages, sampling), not by the server's address: where two servers call
@@ -167,7 +171,7 @@ def generate(
     'SAY HELLO.'
     """
     backend = backend if isinstance(backend, Backend) else FunctionBackend(backend)
-    sampling = Sampling(temperature, top_p, max_tokens, seed, tuple(options.texts("stop", stop)))
+    sampling = Sampling(temperature, top_p, max_tokens, seed, tuple(options.texts("stop", stop)), top_k)
     budget = Budget(max_cost)
     concurrency = None if concurrency is None else options.whole("concurrency", concurrency)
     again = options.some_of("ask_again", ask_again, NonAnswer)
@@ -180,7 +184,7 @@ def generate(
     if batch is not None and (cache is False or not takes):
         raise ValueError(f"batch: found {backend.name!r}, cache={cache!r}, expected a server and a cache")
     batches = None if batch is None else Batches(batch, budget)
-    requests = [backend.request(messages, sampling) for messages, _, _ in asked]
+    requests = list(_requests(backend, sampling, asked))
     answers = _ask(backend, requests, cache, concurrency, budget, progress, again, batches)
     records = [
         _record(backend, messages, instruction, dataset, a)
@@ -193,11 +197,25 @@ def generate(
         warnings.warn(message, GenerateWarning, stacklevel=2)
     return Generated(
         tuple(records),
-        {"generator": backend.name, **backend.settings, "sampling": asdict(sampling)},
+        {
+            "generator": backend.name,
+            **backend.settings,
+            **backend.circumstances,
+            "sampling": sampling.given(),
+        },
         budget.spent,
         sum(not a.cached and a.answer is not None for a in answers),
         sum(a.cached for a in answers),
     )
+
+
+def _requests(backend, sampling, asked):
+    """Yield what is asked; a conversation that the model's template refuses is told before anything is."""
+    for row, (messages, _, _) in enumerate(asked):
+        try:
+            yield backend.request(messages, sampling)
+        except ConversationError as error:
+            raise ConversationError(f"prompts, row {row}: {error}") from None
 
 
 def _is_kind(backend, store, request, kinds):
@@ -224,7 +242,10 @@ def _prompts(prompts) -> Iterable[tuple[list[dict], str, str | None]]:
                     "a field 'instruction' of text", source="prompts", row=row, found=prompt
                 )
             dataset, prompt = prompt.get("dataset"), prompt["instruction"]
-        messages = as_messages(prompt)
+        try:
+            messages = as_messages(prompt)
+        except ConversationError as error:
+            raise ConversationError(f"prompts, row {row}: {error}") from None
         users = [m["content"] for m in messages if m["role"] == "user"]
         if not users or not users[-1]:
             raise AnnotationError("a message of the user", source="prompts", row=row, found=prompt)

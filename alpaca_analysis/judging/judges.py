@@ -20,7 +20,7 @@ from dataclasses import asdict
 from alpaca_analysis.asking.fields import check_fields
 from alpaca_analysis.asking.functions import call, name_of
 from alpaca_analysis.asking.providers import connect
-from alpaca_analysis.asking.replies import finish_reason, reply_text
+from alpaca_analysis.asking.replies import finish_reason, refusal, reply_text
 from alpaca_analysis.asking.server import Server
 from alpaca_analysis.foundations import options
 from alpaca_analysis.judging.designs import Design, Shown, make_design
@@ -349,7 +349,11 @@ class ChatJudge(Judge):
 
     def details(self, answer: dict) -> dict:
         """Return the judge's words, why they ended, how long they took, and when."""
-        return {**answer, "text": reply_text(answer), "finish_reason": finish_reason(answer)}
+        return {
+            **answer,
+            "text": reply_text(answer) or refusal(answer),
+            "finish_reason": finish_reason(answer),
+        }
 
     def no_answer(self, answer: dict, n: int) -> str:
         """Return the kind of an answer that says nothing of any pair, refusals and the like among them."""

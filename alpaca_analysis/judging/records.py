@@ -156,8 +156,15 @@ class Judgements:
             f"{self.n_asked} requests asked, {self.n_cached} from disk, ${self.cost:.4f}>"
         )
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self, *, texts: bool = False) -> pd.DataFrame:
         """Return the table, with ``position`` and, where pairs were repeated, ``repeat``.
+
+        Parameters
+        ----------
+        texts : bool
+            Keep what `browse` shows and an audit of style reads: prompt, outputs, the judge's words and why
+            they ended (``instruction``, ``output_model``, ``output_reference``, ``raw_completion``,
+            ``finish_reason``).
 
         Returns
         -------
@@ -181,6 +188,7 @@ class Judgements:
                 "price": math.nan if r["price_per_example"] is None else r["price_per_example"],
                 "seconds": math.nan if r["time_per_example"] is None else r["time_per_example"],
                 "reason": r["reason"],
+                **(_texts(r) if texts else {}),
                 **{column: r[column] for column in (SEQUENCE, STOPPED) if column in r},
             }
             for r in self.records
@@ -230,3 +238,13 @@ def together(parts: Sequence[Judgements]) -> Judgements:
         estimate=sum_of(expected) if expected else None,
         parts=tuple(parts),
     )
+
+
+def _texts(record):
+    return {
+        "instruction": record["instruction"],
+        "output_model": record["output_2"],
+        "output_reference": record["output_1"],
+        "raw_completion": record["raw_completion"],
+        "finish_reason": record["finish_reason"],
+    }

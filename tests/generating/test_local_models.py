@@ -6,6 +6,7 @@ threads and environment to its taste.
 
 import json
 import os
+import re
 import socket
 import sqlite3
 import subprocess
@@ -15,7 +16,15 @@ import time
 
 import pytest
 
-from alpaca_analysis.generating import ServerBackend, TransformersBackend, generate, vicuna_prompt
+from alpaca_analysis.generating import (
+    ConversationError,
+    GenerateWarning,
+    Sampling,
+    ServerBackend,
+    TransformersBackend,
+    generate,
+    vicuna_prompt,
+)
 from alpaca_analysis.judging import ChatJudge, JudgeWarning, judge
 
 pytestmark = [pytest.mark.generate, pytest.mark.timeout(900), pytest.mark.filterwarnings("default")]
@@ -116,6 +125,84 @@ def test_sampling_is_repeatable_by_its_seed(backend, greedy, tmp_path):
     assert [text_of(r) for r in made[0]] != greedy[0]
 
 
+@pytest.mark.parametrize("top_k", [None, 50])
+def test_sampling_equals_the_plain_call_of_the_article(tiny, backend, tmp_path, top_k):
+    """The oracle: ``generate(**inputs, max_new_tokens=..., temperature=0.7)`` as Xwin-LM's page has it."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32).eval()
+    of_all = {} if top_k else {"top_k": 0}  # transformers' own default is 50
+    found = []
+    for prompt in PROMPTS:
+        inputs = tokenizer(vicuna_prompt(prompt), return_tensors="pt")
+        torch.manual_seed(11)
+        samples = model.generate(**inputs, do_sample=True, max_new_tokens=24, temperature=0.7, **of_all)
+        found.append(samples[0][inputs["input_ids"].shape[1] :].tolist())
+    cache = tmp_path / "k.sqlite"
+    generate(PROMPTS, backend, cache=cache, max_tokens=24, temperature=0.7, seed=11, top_k=top_k)
+    assert token_ids(cache) == found
+
+
+def test_the_call_of_the_article_to_the_letter_takes_the_likeliest_token(tiny, greedy):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(tiny), AutoModelForCausalLM.from_pretrained(tiny)
+    inputs = tokenizer(vicuna_prompt(PROMPTS[0]), return_tensors="pt")
+    samples = model.float().generate(**inputs, max_new_tokens=24, temperature=0.7)
+    assert samples[0][inputs["input_ids"].shape[1] :].tolist() == greedy[1][0]
+
+
+LONG = "Why? " * 1000  # beyond the 1,024 tokens of the tiny model
+
+
+def test_a_prompt_beyond_the_context_is_not_answered_and_costs_no_other(tiny, greedy, tmp_path):
+    batched = TransformersBackend(tiny, dtype="float32", batch_size=9)
+    cache = tmp_path / "l.sqlite"
+    with pytest.warns(GenerateWarning, match="where the model's context has 1,024"):
+        made = generate([LONG, *PROMPTS], batched, cache=cache, max_tokens=24)
+    assert made.records[0]["output"] is None
+    assert made.records[0]["reason"].startswith("a prompt of ")
+    assert token_ids(cache) == greedy[1]
+    with pytest.warns(GenerateWarning):
+        again = generate([LONG, *PROMPTS], batched, cache=cache, max_tokens=24)
+    assert (again.n_cached, again.records) == (6, made.records)
+
+
+@pytest.mark.parametrize("rotary", [True, False])
+def test_an_answer_ends_with_the_context(tiny, tmp_path, monkeypatch, rotary):
+    """Prompts of different lengths, together: each has its own room, and is told as cut off."""
+    batched = TransformersBackend(tiny, dtype="float32", batch_size=4)
+    if not rotary:
+        for name in [name for name in vars(batched.network.config) if name.startswith("rope")]:
+            monkeypatch.delattr(batched.network.config, name)
+    prompts = ["Why? " * 200, "Why? " * 201, "Hi"]
+    lengths = [len(batched.token_ids([{"role": "user", "content": prompt}])) for prompt in prompts]
+    monkeypatch.setattr(batched, "_context", lambda: max(lengths) + 2)
+    cache = tmp_path / "e.sqlite"
+    made = generate(prompts, batched, cache=cache, max_tokens=6)
+    assert [len(ids) for ids in token_ids(cache, prompts)] == [min(6, max(lengths) + 2 - n) for n in lengths]
+    assert [record["finish_reason"] for record in made.records] == ["length"] * 3
+
+
+def test_a_malformed_conversation_is_told_before_anything_is_asked(backend, monkeypatch):
+    monkeypatch.setattr(backend, "answers", lambda requests: pytest.fail("asked"))
+    with pytest.raises(ConversationError, match=r"prompts, row 1: .*found role assistant, expected user"):
+        generate(["Hi", [{"role": "assistant", "content": "x"}, {"role": "user", "content": "y"}]], backend)
+
+
+def test_device_and_revision_are_written_down(tiny, tmp_path):
+    placed = TransformersBackend(tiny, dtype="float32", device="cpu", revision="main")
+    with pytest.warns(GenerateWarning):
+        made = generate(["Hi"], placed, cache=False, max_tokens=1, top_k=5)
+    assert (made.settings["device"], made.settings["revision"]) == ("cpu", "main")
+    assert made.settings["sampling"]["top_k"] == 5
+    assert placed.request([{"role": "user", "content": "Hi"}], Sampling())["revision"] == "main"
+    with pytest.raises(ValueError, match="device: found 'cpu' beside device_map='auto'"):
+        TransformersBackend(tiny, device="cpu", device_map="auto")
+
+
 def test_stop_strings_end_an_answer(backend, greedy, tmp_path):
     text = greedy[0][0]
     stopped = generate(PROMPTS[:1], backend, cache=False, max_tokens=24, stop=[text[8:12]]).records[0][
@@ -146,8 +233,13 @@ IN_PROCESS = """
     folder, cache, prompts = sys.argv[1:]
     engine = dict(dtype="float32", enforce_eager=True, max_model_len=512, max_num_seqs=8, seed=0,
                   distributed_executor_backend="uni")
-    made = generate(json.loads(prompts), VLLMBackend(folder, engine=engine), cache=cache, max_tokens=24)
-    print("RESULT" + json.dumps([[r["output"] or r["partial"] for r in made.records], made.settings["versions"]]))
+    backend = VLLMBackend(folder, engine=engine)
+    made = generate([*json.loads(prompts), "Why? " * 600], backend, cache=cache, max_tokens=24)
+    sampled = generate(["Hi"], backend, cache=False, max_tokens=8, temperature=1.0, top_k=1).records
+    greedy = generate(["Hi"], backend, cache=False, max_tokens=8).records
+    assert [r["partial"] for r in sampled] == [r["partial"] for r in greedy]  # the likeliest token alone
+    print("RESULT" + json.dumps([[r["output"] or r["partial"] for r in made.records], made.settings,
+                                 made.records[-1]["reason"]]))
 """
 
 
@@ -162,10 +254,12 @@ def test_vllm_in_process_gives_the_same_tokens(tiny, greedy, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    texts, versions = json.loads(done.stdout.rpartition("RESULT")[2])
+    texts, settings, reason = json.loads(done.stdout.rpartition("RESULT")[2])
     assert token_ids(cache) == greedy[1]
-    assert texts == greedy[0]
-    assert versions["vllm"]
+    assert texts == [*greedy[0], None]
+    assert re.fullmatch(r"a prompt of [\d,]+ tokens, where the model's context has 512", reason)
+    assert settings["versions"]["vllm"]
+    assert settings["device"] == "cpu"
 
 
 @pytest.fixture(scope="module")

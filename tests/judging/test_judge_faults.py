@@ -11,6 +11,7 @@ import textwrap
 import time
 from collections import Counter
 
+import pandas as pd
 import pytest
 
 import alpaca_analysis as aa
@@ -387,3 +388,24 @@ def test_imitations_are_counted_and_order_is_told(server, cache):
     assert [record["imitations"] for record in result.records] == [1] * 6
     assert "6 imitations of a verdict in the outputs" in result.summary()
     assert "the same output preferred in both orders in " in result.summary()
+
+
+@pytest.mark.filterwarnings("ignore::alpaca_analysis.foundations.errors.UndefinedWarning")
+@pytest.mark.slow
+def test_from_two_files_to_explanations_on_screen(server, outputs, tmp_path):
+    """A judge that reasons; what it said and why it ended, from the result itself and from its files."""
+    server.faults = ["refusal"]
+    with pytest.warns(JudgeWarning, match="1 x the judge refused"):
+        judged = ask(server, outputs(30), tmp_path / "a.sqlite", design="reasoning", order="random")
+    tables = [judged.to_frame(texts=True), aa.read_annotations(judged.save(tmp_path), texts=True)]
+    for number, table in enumerate(tables):
+        assert aa.win_rate(table).loc[0, ["n_total", "n_missing"]].tolist() == [29, 1]
+        assert "missing judgements" in repr(aa.audit(table))
+        page = aa.browse(table).to_html(tmp_path / f"{number}.html").read_text()
+        assert page.count('"explanation":"I would rather not."') == 1
+        assert page.count('"explanation":"A"') + page.count('"explanation":"B"') == 29
+        assert page.count('["finish_reason","stop"]') == 30
+        assert "yes yes yes yes" in page
+    shared = ["instruction", "output_model", "output_reference", "raw_completion", "finish_reason"]
+    a, b = (t.sort_values("instruction_id")[shared].astype(object).reset_index(drop=True) for t in tables)
+    pd.testing.assert_frame_equal(a.where(a.notna(), None), b.where(b.notna(), None), check_dtype=False)
