@@ -305,11 +305,11 @@ def test_vllms_server_is_asked_as_a_judge(vllm_server, tmp_path, design):
     theirs = [{"instruction": f"Q{i}", "output": "no", "generator": "theirs"} for i in range(4)]
     asked = ChatJudge("tiny", design=design, base_url=vllm_server, price=(1.0, 1.0))
     with pytest.warns(JudgeWarning, match="were not judged"):
-        first = judge(mine, theirs, judge=asked, cache=tmp_path / "j.sqlite")
+        first = judge(mine, theirs, judge=asked, order="random", cache=tmp_path / "j.sqlite")
     assert first.n_asked == (1 if design == "batched_choice" else 4)
     assert first.cost > 0
     reasons = {r["reason"] for r in first.records}
     assert not [r for r in reasons if "failed" in r or r == "no logprobs"]
     with pytest.warns(JudgeWarning):
-        second = judge(mine, theirs, judge=asked, cache=tmp_path / "j.sqlite")
+        second = judge(mine, theirs, judge=asked, order="random", cache=tmp_path / "j.sqlite")
     assert (second.n_asked, second.cost, second.records) == (0, 0.0, first.records)
