@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
 from alpaca_analysis.cli.options import Format, FormatOption, note, read, write, write_text
-from alpaca_analysis.foundations.options import Order
+from alpaca_analysis.foundations.options import NonAnswer, Order
 
 app = typer.Typer()
 
@@ -19,6 +19,16 @@ Address = Annotated[
 KeyName = Annotated[str | None, typer.Option(help="Name of the environment variable that holds its key.")]
 Price = Annotated[
     tuple[float, float] | None, typer.Option(help="Dollars per million tokens of prompt and completion.")
+]
+CachedPrice = Annotated[
+    float | None,
+    typer.Option(help="The same of a prompt that the server has in its cache; needs --price."),
+]
+AskAgain = Annotated[
+    list[str] | None,
+    typer.Option(
+        help=f"Kind of kept non-answers to ask anew: {', '.join(get_args(NonAnswer))}; repeat for several."
+    ),
 ]
 MaxCost = Annotated[float | None, typer.Option(help="Dollars that may be spent; needs --price.")]
 Cache = Annotated[Path | None, typer.Option(help="File of kept answers.")]
@@ -54,6 +64,7 @@ def generate(
     revision: Annotated[str | None, typer.Option(help="Commit of a model of the hub.")] = None,
     device: Annotated[str | None, typer.Option(help="Where transformers puts the model.")] = None,
     price: Price = None,
+    cached_price: CachedPrice = None,
     max_cost: MaxCost = None,
     cache: Cache = None,
     timeout: Timeout = 600.0,
@@ -62,6 +73,7 @@ def generate(
     query: Query = None,
     concurrency: Concurrency = None,
     batch: Batch = None,
+    ask_again: AskAgain = None,
 ) -> None:
     """Answer prompts with a model; answers are kept, so that the same call goes on where it stopped.
 
@@ -71,7 +83,7 @@ def generate(
     """
     from alpaca_analysis import generating as package
 
-    server = _server(base_url, api_key_env, price, timeout, extra, header, query)
+    server = _server(base_url, api_key_env, _price(price, cached_price), timeout, extra, header, query)
     makers = {
         "server": lambda: package.ServerBackend(model, **server),
         "transformers": lambda: package.TransformersBackend(model, revision=revision, device=device),
@@ -84,7 +96,9 @@ def generate(
     options: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens, "seed": seed}
     options["top_k"] = top_k
     limits: dict[str, Any] = {"concurrency": concurrency, "max_cost": max_cost, "cache": cache}
-    made = package.generate(prompts, makers[backend](), batch=batch, **limits, **options)
+    made = package.generate(
+        prompts, makers[backend](), batch=batch, ask_again=ask_again or (), **limits, **options
+    )
     write_text(f"{made.save(out)}\n")
     if made.n_unanswered:
         raise typer.Exit(1)
@@ -113,6 +127,7 @@ def judge(
         int | None, typer.Option(help="Longest answer, thoughts included; by default 4,096.")
     ] = None,
     price: Price = None,
+    cached_price: CachedPrice = None,
     max_cost: MaxCost = None,
     cache: Cache = None,
     timeout: Timeout = 120.0,
@@ -132,6 +147,7 @@ def judge(
     seed: Annotated[int, typer.Option(help="Of the random order.")] = 0,
     concurrency: Concurrency = None,
     batch: Batch = None,
+    ask_again: AskAgain = None,
     stop: Annotated[
         bool, typer.Option("--stop", help="Stop as soon as it is decided; prints the confidence sequence.")
     ] = False,
@@ -162,7 +178,7 @@ def judge(
         raise typer.BadParameter("--margin, --against and --rival go with --stop")
     table = None if against is None else read([str(against)])
     rule = package.Decided(margin=margin, against=table, rival=rival) if stop else None
-    server = _server(base_url, api_key_env, price, timeout, extra, header, query)
+    server = _server(base_url, api_key_env, _price(price, cached_price), timeout, extra, header, query)
     chosen = [
         name
         if name in ("length", "random") or name.startswith("alpaca_eval:")
@@ -171,7 +187,7 @@ def judge(
     ]
     options: dict[str, Any] = {"model": model, "reference": reference, "order": order, "seed": seed}
     limits: dict[str, Any] = {"concurrency": concurrency, "max_cost": max_cost, "cache": cache}
-    limits |= {"batch": batch, "dry_run": dry_run, "stop_when": rule}
+    limits |= {"batch": batch, "ask_again": ask_again or (), "dry_run": dry_run, "stop_when": rule}
     said = package.judge(outputs, reference_outputs, judge=chosen, **limits, **options)
     if dry_run:
         write_text(f"{said.summary()}\n")
@@ -202,6 +218,14 @@ def _sequence(said: Any, rule: Any) -> Any:
         rival = said.settings["stop_when"]["against"]
         table = pd.concat([table, rule.against[rule.against["model"] == rival]])
     return confidence_sequence(table, model, rival, margin=rule.margin)
+
+
+def _price(price, cached_price):
+    if cached_price is None:
+        return price
+    if price is None:
+        raise ValueError("--cached-price: found without --price, expected both")
+    return (*price, cached_price)
 
 
 def _server(base_url, api_key_env, price, timeout, extra, header, query) -> dict[str, Any]:

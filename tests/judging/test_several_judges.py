@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 import alpaca_analysis as aa
+from alpaca_analysis.cli import main
 from alpaca_analysis.judging import ChatJudge, FunctionJudge, judge
 
 
@@ -124,9 +125,28 @@ def test_before_anything_is_kept_the_estimate_goes_by_bytes(server, outputs, cac
     assert "assuming 4 bytes a token and answers of 400 tokens" in dry.basis
 
 
-def test_the_shell_takes_several_judges_and_dry_runs(server, outputs, cache, tmp_path, capsys):
-    from alpaca_analysis.cli import main
+def test_the_shell_prices_cached_prompts_and_asks_again(server, outputs, cache, tmp_path, capsys):
+    paths = []
+    for name, records in zip(("mine", "theirs"), outputs(2), strict=True):
+        paths.append(str(tmp_path / f"{name}.json"))
+        (tmp_path / f"{name}.json").write_text(json.dumps(records))
+    words = ["judge", *paths, "--judge", "tiny", "--design", "ranking", "--base-url", server.url]
+    words += ["--cache", str(cache), "--out", str(tmp_path / "r"), "--order", "random"]
+    server.faults = ["empty"]
+    for more, n_asked in (([], 2), (["--ask-again", "refusal"], 2), (["--ask-again", "empty"], 3)):
+        with pytest.raises(SystemExit):
+            main([*words, "--price", "1", "2", "--cached-price", "0.5", *more])
+        assert len(server.bodies) == n_asked
+    settings = json.loads((tmp_path / "r/mine/ranking_tiny/annotations.settings.json").read_text())
+    assert settings["judge"]["price_per_million_tokens"] == [1.0, 2.0, 0.5]
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as left:
+        main([*words, "--cached-price", "0.5"])
+    assert left.value.code == 1
+    assert "--cached-price: found without --price" in capsys.readouterr().err
 
+
+def test_the_shell_takes_several_judges_and_dry_runs(server, outputs, cache, tmp_path, capsys):
     paths = []
     for name, records in zip(("mine", "theirs"), outputs(4), strict=True):
         paths.append(str(tmp_path / f"{name}.json"))
