@@ -212,8 +212,7 @@ def ask_all(
             pool.shutdown(wait=False, cancel_futures=True)
             while interrupt and wait([f for f in under_way if not f.cancelled()], timeout=0.1).not_done:
                 interrupt()  # again and again: some may only just have begun
-            if store:
-                print(f"interrupted: {store.count()} answers are kept in {store.path}", file=sys.stderr)
+            _tell_what_is_kept(store)
             raise
         finally:
             work.stopped = work.stopped or INTERRUPTED
@@ -221,6 +220,11 @@ def ask_all(
     if work.refused and not work.has_answers:
         raise ServerRefused(work.refused)
     return [result for result in results if result is not None]
+
+
+def _tell_what_is_kept(store):
+    if store:
+        print(f"interrupted: {store.count()} answers are kept in {store.path}", file=sys.stderr)
 
 
 def _in_turn(work):
@@ -322,6 +326,9 @@ def ask_in_batches(
                     if budget:
                         budget.settle(0.0, cost(answer) or 0.0)
                     put(i, Answered(answer))
+            except KeyboardInterrupt:
+                _tell_what_is_kept(store)
+                raise
             finally:
                 if store:
                     for i in mine:

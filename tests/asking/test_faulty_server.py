@@ -27,7 +27,7 @@ from urllib.parse import quote
 import pytest
 
 import alpaca_analysis as aa
-from alpaca_analysis.generating import GenerateWarning, ServerBackend, generate
+from alpaca_analysis.generating import ConversationError, GenerateWarning, ServerBackend, generate
 from alpaca_analysis.judging import ChatJudge, JudgeWarning, ServerRefused, judge
 
 BAD = "Question 2?"  # the one pair whose reply is faulty
@@ -287,6 +287,47 @@ def test_answers_without_a_verdict_are_kept_with_their_reason(server, tmp_path, 
         assert result.records[2]["reason"].startswith(reason)
         assert (result.n_asked, len(server.asked)) == (n_asked, 6)
         assert aa.read_annotations(result.save(tmp_path))["outcome"].count() == 5
+
+
+NO_OUTPUT = [
+    name for name in UNREADABLE if name not in ("odd parts", "chatter", "NUL", "half a surrogate pair")
+]
+
+
+@pytest.mark.parametrize("name", [*NO_OUTPUT, "state 400", "half JSON", "deep", "choices []"])
+def test_what_is_no_answer_is_no_output(server, tmp_path, name):
+    """Of a model that is asked for outputs: nobody may judge it as one."""
+    said = UNREADABLE[name][0] if name in UNREADABLE else ON_THE_WAY.get(name, http("{}", 400))
+    server.say = lambda prompt, _: (
+        http(said)
+        if name in UNREADABLE and prompt == BAD
+        else (said if prompt == BAD else http(reply("Yes.")))
+    )
+    backend = ServerBackend("tiny", base_url=server.url, max_retries=0)
+    for _ in range(2):
+        with pytest.warns(GenerateWarning, match="1 of 6 prompts were not answered"):
+            made = generate(
+                [f"Question {i}?" for i in range(6)], backend, cache=tmp_path / "a.sqlite", progress=False
+            )
+        outputs = [record["output"] for record in made.records]
+        assert outputs == ["Yes."] * 2 + [None] + ["Yes."] * 3
+        assert [bool(record["reason"]) for record in made.records] == [i == 2 for i in range(6)]
+        assert made.n_unanswered == 1
+    assert len(server.asked) == (6 if name in UNREADABLE else 7)
+    made.save(tmp_path)
+    again = {"ask_again": ["length", "content_filter", "refusal", "tool_calls", "error", "empty"]}
+    server.say = lambda *_: http(reply("Yes."))
+    assert generate([BAD], backend, cache=tmp_path / "a.sqlite", progress=False, **again).n_unanswered == 0
+
+
+@pytest.mark.parametrize("endpoint", ["chat", "completions"])
+def test_a_malformed_conversation_is_told_with_its_row_before_anything_is_asked(server, endpoint):
+    backend = ServerBackend("tiny", base_url=server.url, endpoint=endpoint)
+    turns = [{"role": "assistant", "content": "x"}, {"role": "user", "content": "y"}]
+    odd = {"chat": [{"role": "user"}], "completions": turns}[endpoint]
+    with pytest.raises(ConversationError, match="prompts, row 5: message"):
+        generate([*["Hi"] * 5, odd], backend, cache=False)
+    assert not server.asked
 
 
 READABLE = {

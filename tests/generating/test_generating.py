@@ -190,9 +190,10 @@ class Counting(Backend):
         return [{"text": str(len(r["messages"][-1]["content"]))} for r in requests]
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(cache):
+def test_an_interrupted_run_goes_on_where_it_stopped(cache, capsys):
     with pytest.raises(KeyboardInterrupt):
         generate(PROMPTS, Counting(die_at=1), cache=cache)
+    assert capsys.readouterr().err == f"interrupted: 2 answers are kept in {cache}\n"
     backend = Counting()
     made = generate(PROMPTS, backend, cache=cache)
     assert backend.batches == [PROMPTS[2:4], PROMPTS[4:]]
