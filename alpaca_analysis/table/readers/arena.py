@@ -11,6 +11,7 @@ import numpy as np
 
 from alpaca_analysis.foundations.errors import AnnotationError, warn
 from alpaca_analysis.table.checks import NO_ID, id_text
+from alpaca_analysis.table.readers import conversations
 from alpaca_analysis.table.readers.files import Columns
 from alpaca_analysis.table.readers.rows import (
     Rows,
@@ -38,6 +39,9 @@ WINNERS = {
     **dict.fromkeys(("model_b", "b", "right"), 0.0),
     **dict.fromkeys(("tie", "draw", "tie (inconsistent)", *BOTH_BAD), 0.5),
 }
+
+
+PLAIN = {str, int, float, type(None)}
 
 
 def is_arena(names: Any) -> bool:
@@ -92,8 +96,13 @@ def to_rows(
         )
     outcome, both_bad = _outcomes(columns, named, values)
     turns = judged_turns(columns)
-    prompts, ids = _prompts(columns, turns)
-    sides = [_written(columns, side, turns) for side in "ab"]
+    counted = None if texts else conversations.count(columns, ("conversation_a", "conversation_b"), turns)
+    if counted is not None:
+        ids, *measured = counted
+    else:
+        prompts, ids = _prompts(columns, turns)
+        sides = [_written(columns, side, turns) for side in "ab"]
+        measured = list(map(lengths, sides))
     extra: dict[str, Any] = further(
         columns, {ours, theirs, judge, "winner", *ONE_HOT, *TIES, *PROMPTS, "question_id"}
     )
@@ -114,8 +123,8 @@ def to_rows(
             ids=ids,
             names=named,
             outcome=outcome,
-            length_model=lengths(sides[0]),
-            length_reference=lengths(sides[1]),
+            length_model=measured[0],
+            length_reference=measured[1],
             extra=extra,
             sha256=columns.sha256,
         )
@@ -142,8 +151,9 @@ def _outcomes(columns: Columns, named: dict, values: Mapping | None) -> tuple[np
         return codes(said, coding, columns=columns, column="winner", expected=expected), np.zeros(
             len(said), bool
         )
-    known = {value: _verdict(value) for value in set(map(_hashable, said))}
-    out = np.array([known[_hashable(value)] for value in said], dtype=float)
+    keys = said if set(map(type, said)) <= PLAIN else list(map(_hashable, said))
+    known = {value: _verdict(value) for value in set(keys)}
+    out = np.fromiter(map(known.__getitem__, keys), dtype=float, count=len(keys))
     bad = {value for value in known if isinstance(value, str) and value.strip().lower() in BOTH_BAD}
     expected = f"one of {', '.join(map(repr, WINNERS))}, the name of a side, or null"
     for row in np.flatnonzero(out < 0):
@@ -156,7 +166,7 @@ def _outcomes(columns: Columns, named: dict, values: Mapping | None) -> tuple[np
                 expected, source=columns.source, row=int(row), column="winner", found=said[row]
             )
         out[row] = float(won == sides[0])
-    return out, np.array([_hashable(value) in bad for value in said])
+    return out, np.fromiter(map(bad.__contains__, keys), dtype=bool, count=len(keys))
 
 
 def _hashable(value: Any) -> Any:

