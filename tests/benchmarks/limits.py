@@ -77,6 +77,21 @@ def reply_rate():
         return n / best(lambda: asyncio.run(exchange(port, n)), rounds=1)
 
 
+def battles_rate():
+    """Return rows a second that Arrow decodes of two conversations, each of a prompt and an answer."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    n = 50_000
+    talks = [
+        [{"role": "user", "content": f"{k} word" * 40}, {"role": "assistant", "content": f"word {k}" * 40}]
+        for k in range(n)
+    ]
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"conversation_a": talks, "conversation_b": talks[::-1]}), buffer)
+    return n / best(lambda: pq.read_table(io.BytesIO(buffer.getvalue())), rounds=3)
+
+
 UNITS = {
     "memory_bytes_per_second": ("memory, copy", 1e9, "GB/s"),
     "blas_flops": ("matrix product, square", 1e9, "GFLOP/s"),
@@ -88,6 +103,7 @@ UNITS = {
         1,
         "replies/s",
     ),
+    "parquet_battles_per_second": ("Parquet, two conversations", 1e6, "million rows/s"),
 }
 
 
@@ -98,7 +114,8 @@ def measure_limits():
     -------
     dict of str to float
         ``memory_bytes_per_second``, ``blas_flops`` (square), ``blas_flops_resampling`` (tall and narrow),
-        ``json_bytes_per_second``, ``parquet_rows_per_second``, ``replies_per_second``.
+        ``json_bytes_per_second``, ``parquet_rows_per_second``, ``parquet_battles_per_second``,
+        ``replies_per_second``.
     """
     narrow, square = blas_rate()
     return {
@@ -108,6 +125,7 @@ def measure_limits():
         "json_bytes_per_second": json_rate(),
         "parquet_rows_per_second": parquet_rate(),
         "replies_per_second": reply_rate(),
+        "parquet_battles_per_second": battles_rate(),
     }
 
 

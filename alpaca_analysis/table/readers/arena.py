@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from alpaca_analysis.foundations.errors import AnnotationError, warn
 from alpaca_analysis.table.checks import NO_ID, id_text
@@ -16,7 +17,6 @@ from alpaca_analysis.table.readers.files import Columns
 from alpaca_analysis.table.readers.rows import (
     Rows,
     codes,
-    frame,
     further,
     instruction_id,
     lengths,
@@ -305,6 +305,24 @@ def _content(content: Any) -> Any:
 
 def repeats(ids: Any, named: Any, source: str) -> np.ndarray | None:
     """Return numbers from 0 for battles of equal key; None if keys are unique or prompts unknown."""
-    table = frame({"id": ids, **{k: named[k] for k in ("model", "reference", "annotator")}}, source)
-    number = table.groupby(list(table), dropna=False, sort=False).cumcount().to_numpy()
+    keys = [
+        values for values in (ids, *map(named.get, ("model", "reference", "annotator"))) if _varies(values)
+    ]
+    if not keys:
+        return None
+    number = (
+        pd.Series(0, index=range(len(ids))).groupby(list(map(_coded, keys)), sort=False).cumcount().to_numpy()
+    )
     return number.astype(np.int64) if number.any() and ids[0] is not None else None
+
+
+def _varies(values: Any) -> bool:
+    return values is not None and not isinstance(values, str)
+
+
+def _coded(values: Any) -> np.ndarray:
+    """Return a whole number for every value, the same for equal ones."""
+    if not isinstance(values, list):
+        return pd.factorize(values)[0]
+    code = {value: k for k, value in enumerate(dict.fromkeys(values))}
+    return np.fromiter(map(code.__getitem__, values), dtype=np.int64, count=len(values))

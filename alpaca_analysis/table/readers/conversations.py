@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from itertools import pairwise
+from binascii import hexlify
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 SEPARATOR = "\n\n"
 
@@ -25,9 +26,11 @@ def count(columns: Any, fields: tuple[str, str], turns: list | None) -> tuple | 
 
     Returns
     -------
-    tuple of (list of str, ndarray, ndarray) or None
+    tuple of (array of texts, ndarray, ndarray) or None
         None where a conversation is no plain Arrow list of ``role`` and ``content`` (texts).
     """
+    import pyarrow as pa
+
     arrays = [columns.arrow(field) for field in fields]
     judged = None if turns is None else np.array([np.nan if turn is None else turn for turn in turns])
     lengths, ids = [], None
@@ -37,7 +40,9 @@ def count(columns: Any, fields: tuple[str, str], turns: list | None) -> tuple | 
             return None
         lengths.append(_in_chunks(chunks, judged, _lengths))
         if ids is None:
-            ids = [name for part in _in_chunks(chunks, judged, _ids) for name in part]
+            ids = pd.array(
+                pa.chunked_array(_in_chunks(chunks, judged, _ids), pa.large_string()), dtype="string"
+            )
     return ids, np.concatenate(lengths[0]), np.concatenate(lengths[1])
 
 
@@ -122,7 +127,7 @@ def _lengths(messages: dict, judged: np.ndarray | None) -> np.ndarray:
     own = messages["assistant"]
     row, size = messages["row"][own], messages["size"][own]
     n_said = np.bincount(row[size > 0], minlength=messages["n"])
-    out = np.bincount(row, weights=size, minlength=messages["n"])
+    out = np.bincount(row, weights=size, minlength=messages["n"]).astype(float)  # whole where it is empty
     out += len(SEPARATOR) * np.maximum(n_said - 1, 0)
     if judged is not None:
         known = ~np.isnan(judged)
@@ -132,7 +137,7 @@ def _lengths(messages: dict, judged: np.ndarray | None) -> np.ndarray:
     return out
 
 
-def _ids(messages: dict, judged: np.ndarray | None) -> list[str]:
+def _ids(messages: dict, judged: np.ndarray | None) -> Any:
     """Return the id of what the user said up to the judged turn."""
     own = messages["user"]
     row, size, place = messages["row"][own], messages["size"][own], np.flatnonzero(own)
@@ -141,28 +146,41 @@ def _ids(messages: dict, judged: np.ndarray | None) -> list[str]:
         counts &= ~(_ranks(row) >= judged[row])  # all of them where no turn is judged
     row, place = row[counts], place[counts]
     n_said = np.bincount(row, minlength=messages["n"])
-    out = [_id(b"")] * messages["n"]  # of rows in which the user said nothing
+    out = np.empty((messages["n"], 32), dtype=np.uint8)
+    out[:] = _digests([b""])  # of rows in which the user said nothing
     alone = n_said[row] == 1
-    for k, text in zip(row[alone].tolist(), _bytes(messages["content"], place[alone]), strict=True):
-        out[k] = _id(text)
+    texts, of = _bytes(messages["content"], place[alone])
+    out[row[alone]] = _digests(texts)[of]
+    texts, of = _bytes(messages["content"], place[~alone])
     several: dict[int, list] = {}
-    for k, text in zip(row[~alone].tolist(), _bytes(messages["content"], place[~alone]), strict=True):
+    for k, text in zip(row[~alone].tolist(), texts[of], strict=True):
         several.setdefault(k, []).append(text)
-    for k, texts in several.items():
-        out[k] = _id(SEPARATOR.encode().join(texts))
-    return out
+    if several:
+        out[list(several)] = _digests([SEPARATOR.encode().join(said) for said in several.values()])
+    return _hexadecimal(out)
 
 
-def _id(text: bytes | memoryview) -> str:
-    return hashlib.sha256(text).hexdigest()[:16]
-
-
-def _bytes(content: Any, place: np.ndarray) -> list:
-    """Return the bytes of some texts, not copied."""
+def _bytes(content: Any, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bytes of some texts, those of a dictionary once, and which of them stands at each place."""
     import pyarrow as pa
 
-    chosen = content.take(pa.array(place)).cast(pa.large_string())
-    _, offsets, data = chosen.buffers()
-    ends = np.frombuffer(offsets, dtype=np.int64)[chosen.offset :][: len(chosen) + 1].tolist()
-    view = memoryview(data) if data is not None else memoryview(b"")
-    return [view[a:b] for a, b in pairwise(ends)]
+    if _distinct(content) is content:
+        chosen, of = content.take(pa.array(place)), np.arange(len(place))
+    else:
+        index, of = np.unique(content.indices.to_numpy(zero_copy_only=False)[place], return_inverse=True)
+        chosen = content.dictionary.take(pa.array(index.astype(np.int64)))
+    return chosen.cast(pa.large_string()).cast(pa.large_binary()).to_numpy(zero_copy_only=False), of
+
+
+def _digests(texts: Any) -> np.ndarray:
+    digest = b"".join([sha256(text).digest() for text in texts])
+    return np.frombuffer(digest, dtype=np.uint8).reshape(-1, 32)
+
+
+def _hexadecimal(digests: np.ndarray) -> Any:
+    """Return ids, the first 16 hexadecimal digits of each hash, as an Arrow array."""
+    import pyarrow as pa
+
+    digits = pa.py_buffer(hexlify(digests[:, :8].tobytes()))
+    offsets = np.arange(0, 16 * len(digests) + 1, 16, dtype=np.int64)
+    return pa.LargeStringArray.from_buffers(len(digests), pa.py_buffer(offsets), digits)

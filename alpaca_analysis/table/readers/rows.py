@@ -39,7 +39,7 @@ class Rows:
     ----------
     source : str
         How messages name it.
-    ids : list of str or None
+    ids : list of str or None, or a pandas array of texts
         Instruction ids.
     names : dict of str to str, None or list
         ``dataset``, ``model``, ``reference``, ``annotator``; one name stands for all rows.
@@ -60,7 +60,7 @@ class Rows:
     """
 
     source: str
-    ids: list
+    ids: Any
     names: dict
     outcome: np.ndarray
     length_model: np.ndarray
@@ -326,7 +326,14 @@ def _ids(parts: Any) -> Any:
     import pyarrow as pa
 
     # pandas would look at every id twice more
-    return pd.array(pa.array([i for part in parts for i in part.ids], pa.large_string()), dtype="string")
+    listed = [
+        pa.array(part.ids, pa.large_string()) if isinstance(part.ids, list) else part.ids.__arrow_array__()
+        for part in parts
+    ]
+    chunks = [
+        chunk for ids in listed for chunk in (ids.chunks if isinstance(ids, pa.ChunkedArray) else [ids])
+    ]
+    return pd.array(pa.chunked_array(chunks, pa.large_string()), dtype="string")
 
 
 def _not_text(part: Any) -> int:
