@@ -103,7 +103,7 @@ def _groups(file: Any) -> Iterator[Any]:
             continue
         try:
             yield file.read_row_groups(groups)
-        except pa.ArrowNotImplementedError:  # texts in lists that together take more than one array can hold
+        except pa.ArrowException:  # lists of texts that one array cannot hold, or a broken file: told again
             yield pa.Table.from_batches(file.iter_batches(batch_size=2**12, row_groups=groups))
         groups, size = [], 0
     if last < 0:
