@@ -25,10 +25,9 @@ def dropped_ratings(table: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
     Newton's method), and fits anew. What is returned does turn the order; fewer may.
     """
     battles = rated_battles(table)
-    select_models(table, [a] if a in battles.names else [b] if b in battles.names else [a, b])
+    sides = pd.DataFrame({"model": battles.names})
+    select_models(sides, [a, b])
     for model in (a, b):
-        if model not in battles.names:
-            raise AnnotationError("a model that met another", column="model", found=model)
         if model in battles.separated:
             raise AnnotationError(
                 f"a model with a finite rating ({battles.separated[model]})", column="model", found=model

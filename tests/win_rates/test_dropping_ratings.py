@@ -55,13 +55,8 @@ def fewest(rows, best, other):
     return None
 
 
-SEEDS = [
-    seed for seed in range(60) if (r := fitted(battles(seed))) is not None and abs(r["a"] - r["b"]) > 1e-4
-]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", SEEDS[:6])
+@pytest.mark.parametrize("seed", [0, 1, 6, 8, 14, 16, 19])
 def test_so_many_battles_do_turn_the_order_and_hardly_fewer_could(seed):
     rows = battles(seed)
     found = dropped_to_reverse(rows, "a", "b", statistic="rating")
