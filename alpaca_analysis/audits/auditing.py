@@ -33,11 +33,12 @@ NO_LENGTHS = (
     "the judgements do not say how long outputs are (columns length_model and length_reference, or the texts "
     "output_model and output_reference)"
 )
-NEED_ONE_REFERENCE = ("win_rates", "length_control", "claims")
+NEED_ONE_REFERENCE = ("win_rates", "first_place", "length_control", "claims")
 SEVERAL_REFERENCES = (
     "the judgements are against several references; select one, or rate models by bradley_terry"
 )
 NEEDS = {
+    "first_place": "there are no two models whose judgements name their instructions",
     "first_position": "the judgements do not say which output was shown first (column position)",
     "lists": "the judgements do not say which outputs hold a list (columns list_model, list_reference)",
     "agreement": "no human judgements were given (humans)",
@@ -275,6 +276,8 @@ def _sections(table, humans, claims, families, options) -> dict[str, Callable[[]
         "length_response": lambda: _quiet(response_curve, named, n_bins=bins, scale=scale, **options),
         "length_control": lambda: _length_control(table),
     }
+    if len(table["model"].unique()) > 1 and table["instruction_id"].notna().all():
+        sections["first_place"] = lambda: _quiet(_first_place, table)
     if "position" in table:
         sections["first_position"] = lambda: _quiet(prefer_first, named, **options)
     if {"list_model", "list_reference"} <= set(table.columns):
@@ -298,6 +301,14 @@ def _quiet(statistic, *args, **options):
         warnings.simplefilter("ignore", UndefinedWarning)
         warnings.simplefilter("ignore", StoppedWarning)
         return statistic(*args, **options)
+
+
+def _first_place(table):
+    """Check that the model with the highest win rate is first, and how few judgements decide it."""
+    from alpaca_analysis.claims.win_rates import check_first
+    from alpaca_analysis.win_rates.estimates import win_rate_bounds
+
+    return check_first(table, str(win_rate_bounds(table)["model"].iloc[0]))
 
 
 def _agreement(table, humans, **options):

@@ -20,6 +20,7 @@ CHECKS = (
     ("draws", "health", "Does the judge decide?"),
     ("verdicts", "win_rates", "Were verdicts read as they were meant?"),
     ("win rate", "win_rates", "Do the win rates have intervals?"),
+    ("first place", "first_place", "Is the first place carried by more than a few judgements?"),
     ("length preference", "length_preference", "Does the judge prefer longer outputs?"),
     ("length control", "length_control", "Do the win rates hold at equal length?"),
     ("beyond people", "beyond_people", "Does the judge prefer longer outputs more than people do?"),

@@ -15,6 +15,7 @@ from alpaca_analysis.present.rendering import printable
 TITLES = {
     "health": "The data",
     "win_rates": "Win rates",
+    "first_place": "The first place",
     "length_preference": "Preference for longer outputs",
     "length_response": "Outcome against length difference",
     "length_control": "Length-controlled win rates",
@@ -34,6 +35,8 @@ EXPLANATIONS = {
     "health": "Per model: what was judged and what is missing, how long outputs are on average, in "
     "characters, and the share of outputs that have the usual, most frequent length.",
     "win_rates": "Mean outcome over judged instructions, a draw counting half.",
+    "first_place": "The best model against the next one, on the instructions that both were judged on, and "
+    "how few of these put the other first when they are left out.",
     "length_preference": "Decisions between outputs that differ by more than 30 characters; 50 % is no "
     "preference. Longer outputs may also be better ones.",
     "length_response": "Mean outcome in bins of how much longer the model's output is.",

@@ -54,6 +54,7 @@ def collect(results: dict[str, pd.DataFrame], settings: dict) -> pd.DataFrame:
         ("health", _missing),
         ("win_rates", _win_rates),
         ("win_rates", _no_win),
+        ("first_place", _first_place),
         ("length_preference", _length_preference),
         ("length_control", _length_control),
         ("first_position", _first_position),
@@ -194,6 +195,16 @@ def _missing_of(row):
 def _win_rates(rates: pd.DataFrame) -> Iterator[tuple]:
     for row in rates[rates["note"] != ""].to_dict("records"):
         yield "low", "win rate", row["model"], row["note"], f"{row['n_total']} judged"
+
+
+def _first_place(frame: pd.DataFrame) -> Iterator[tuple]:
+    for row in frame[has_reason(frame, "few_decide")].to_dict("records"):
+        few, evidence = row["n_to_reverse"], f"difference {100 * row['difference']:.1f} points"
+        if not pd.isna(row["ci_low"]):
+            evidence += f", 95 % interval {100 * row['ci_low']:.1f} to {100 * row['ci_high']:.1f}"
+        decide = "judgements decide" if few > 1 else "judgement decides"
+        text = f"first by win rate, but {few} {decide} its place above {row['rival']}"
+        yield "medium", "first place", row["model"], text, evidence
 
 
 def _length_preference(frame: pd.DataFrame) -> Iterator[tuple]:

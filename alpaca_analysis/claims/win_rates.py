@@ -20,6 +20,7 @@ from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
 from alpaca_analysis.inference.results import Note, Reason, finish
 from alpaca_analysis.table.checks import check, columns_once
 from alpaca_analysis.table.groups import refuse_mixed, select_models
+from alpaca_analysis.win_rates.dropping import few_between
 from alpaca_analysis.win_rates.estimates import win_rate, win_rate_bounds
 from alpaca_analysis.win_rates.two_models import compare
 
@@ -30,6 +31,7 @@ UNTESTABLE = "cannot be tested with open data"
 VERDICTS = (REPRODUCED, DIFFERS, IMPOSSIBLE, UNTESTABLE)
 
 N_RANGE = (780, 805)
+FEW_DECIDE = 0.01  # share of shared instructions that carry a first place up to which it is said
 
 
 def possible_n(printed: str, *, n_range: tuple[int, int] = N_RANGE) -> list[int]:
@@ -343,11 +345,14 @@ def check_first(
     DataFrame
         One row: ``model``, ``rank``, ``n_models``, ``rival`` (best of the others; of several that tie the
         first by name), ``difference``, ``standard_error``, ``ci_low``, ``ci_high`` (Student's t),
-        ``pvalue``, ``paired``, ``verdict``, ``reason`` ("not_established" where no order is shown) and
-        ``note``.
+        ``pvalue``, ``paired``, ``n_to_reverse`` (where the model is first: how few of the shared instructions
+        put the rival above it when left out; missing without instruction ids), ``verdict``, ``reason``
+        ("not_established" where no order is shown, "few_decide" where 1 % of the instructions or fewer carry
+        it) and ``note``.
 
     See Also
     --------
+    dropped_to_reverse : Which instructions carry the order.
     rank_sets : Statements about the ranks of many models.
     compare : Two models named beforehand.
 
@@ -378,6 +383,8 @@ def check_first(
     rival = str(rates.drop(model).idxmax())
     row = compare(table, model, rival, confidence_level=confidence_level)
     estimates = ["difference", "standard_error", "ci_low", "ci_high", "pvalue", "paired"]
+    is_first = bool((rates.drop(model) < rates[model]).all())
+    few = few_between(asked, model, rival) if is_first else None
     out = pd.DataFrame(
         {
             "model": [model],
@@ -385,7 +392,8 @@ def check_first(
             "n_models": len(others) + 1,
             "rival": rival,
             **row[estimates],
-            "verdict": REPRODUCED if (rates.drop(model) < rates[model]).all() else DIFFERS,
+            "n_to_reverse": pd.array([few], dtype="Int64"),
+            "verdict": REPRODUCED if is_first else DIFFERS,
         }
     )
     return finish(
@@ -396,8 +404,16 @@ def check_first(
         unit=row.attrs["unit"],
         confidence_level=confidence_level,
         differences=["difference"],
-        notes=[_doubt(row.iloc[0], rival)],
+        notes=[[*_carried(few, row["n"].iloc[0]), *_doubt(row.iloc[0], rival)]],
     )
+
+
+def _carried(few, n) -> list[Note]:
+    """Return that few judgements carry the first place, where they do."""
+    if not few or few > FEW_DECIDE * n:
+        return []
+    decide = "judgements decide" if few > 1 else "judgement decides"
+    return [Reason("few_decide", f"first in the counts, but {few} {decide} it")]
 
 
 def _doubt(compared, rival) -> list[Note]:

@@ -153,17 +153,18 @@ def few_to_reverse(table: pd.DataFrame, ranked: pd.DataFrame, by: Sequence[str] 
             )
         rows = table[inside]
         for place, (a, b) in zip(part.index, itertools.pairwise(part["model"]), strict=False):
-            found[place] = _few(rows, a, b)
+            few = few_between(rows, a, b)
+            found[place] = pd.NA if few is None else few
     return found
 
 
-def _few(table, a, b):
+def few_between(table: pd.DataFrame, a: str, b: str) -> int | None:
+    """Return how few shared instructions keep `a` above `b`, as `rank_sets` has it; None where unknown."""
     try:
         about = dropped_to_reverse(table, a, b).attrs
     except AnnotationError:  # no ids, none shared, or nothing judged
-        return pd.NA
-    tied = about["difference"] == 0
-    return 0 if tied or about["model_a"] != a else about["n_to_reverse"] or pd.NA
+        return None
+    return 0 if about["difference"] == 0 or about["model_a"] != a else about["n_to_reverse"]
 
 
 def _tied(difference):

@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from judgements import said
 
 from alpaca_analysis import AnnotationError, audit, figures, from_counts, read_annotations
 from alpaca_analysis.audits.health import health
@@ -269,6 +270,7 @@ def test_what_cannot_be_computed_is_said_with_its_reason(tmp_path):
     result = audit(table, **QUICK)
     assert set(result.settings["skipped"]) == {"length_preference", "length_response", "length_control"}
     absent = {
+        "first_place",
         "first_position",
         "lists",
         "agreement",
@@ -636,3 +638,38 @@ def test_adjusted_p_values_are_holms():
     known = pvalues.dropna()
     expected = pd.Series(multipletests(known, method="holm")[1], known.index).reindex(pvalues.index)
     pd.testing.assert_series_equal(_holm(pvalues), expected)
+
+
+def _two_models(n_better, n=400):
+    """Return two models that differ on few instructions; the first wins `n_better` more of them."""
+    first, second = np.zeros(n), np.zeros(n)
+    first[: 6 + n_better] = 1
+    second[-6:] = 1
+    rows = [
+        said(y, model=name, length_model=100, length_reference=100)
+        for y, name in ((first, "a"), (second, "b"))
+    ]
+    return pd.concat(rows, ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    ("n_better", "severity", "text"),
+    [
+        (3, "medium", "first by win rate, but 4 judgements decide its place above b"),
+        (60, None, ""),
+    ],
+)
+def test_a_first_place_that_few_judgements_decide_is_named(n_better, severity, text):
+    result = audit(_two_models(n_better), n_resamples=99)
+    found = result.to_frame().set_index("check")
+    asked = result.checks().set_index("check").loc["first place"]
+    if severity is None:
+        assert "first place" not in found.index
+        assert asked["status"] == "fine"
+    else:
+        row = found.loc["first place"]
+        assert (row["severity"], row["model"], row["finding"]) == (severity, "a", text)
+    single = audit(_two_models(3).query("model == 'a'"), n_resamples=99).checks().set_index("check")
+    assert (
+        single.loc["first place", "why"] == "there are no two models whose judgements name their instructions"
+    )

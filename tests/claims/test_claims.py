@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from judgements import said
 from scipy import special, stats
 
 import alpaca_analysis as aa
@@ -224,6 +225,30 @@ def test_first_among_some():
     assert (row["rank"], row["verdict"]) == (2, "differs")
     with pytest.raises(AnnotationError, match="at least one model to compare with"):
         aa.check_first(TABLE, "x7", among=["x7"])
+
+
+def test_a_first_place_says_how_few_judgements_decide_it():
+    first, second = np.zeros(400), np.zeros(400)
+    first[:9], second[-6:] = 1, 1
+    table = pd.concat([said(first, model="a"), said(second, model="b")], ignore_index=True)
+    row = aa.check_first(table, "a").iloc[0]
+    assert (row["verdict"], row["n_to_reverse"]) == ("reproduced", 4)
+    assert row["note"].startswith("first in the counts, but 4 judgements decide it; the interval")
+    assert row["reason"] == "few_decide not_established"
+    second = aa.check_first(table, "b").iloc[0]
+    assert second["verdict"] == "differs"
+    assert pd.isna(second["n_to_reverse"])
+    first[:100] = 1
+    firm = aa.check_first(pd.concat([said(first, model="a"), said(np.zeros(400), model="b")]), "a").iloc[0]
+    assert (firm["note"], pd.isna(firm["n_to_reverse"])) == ("", True)  # no removal puts b above
+
+
+@pytest.mark.rows
+@pytest.mark.slow
+def test_eight_judgements_decide_the_first_place_of_alpaca_eval(alpaca_eval_v1):
+    row = aa.check_first(alpaca_eval_v1, "gpt4_1106_preview").iloc[0]
+    assert (row["rival"], row["n_to_reverse"]) == ("mistral-medium", 8)
+    assert "8 judgements decide it" in row["note"]
 
 
 BOARD = aa.from_counts(
