@@ -24,6 +24,9 @@ from .win_rates.ranks import pairwise_differences as pairwise_differences
 from .win_rates.bradley_terry_ratings import bradley_terry as bradley_terry
 from .win_rates.bradley_terry_ratings import Ratings as Ratings
 
+# Is it the same in every slice?
+from .inference.slices import Slices as Slices
+
 # How many judgements are needed?
 from .win_rates.plans import instructions_needed as instructions_needed
 from .win_rates.plans import minimum_detectable_difference as minimum_detectable_difference

@@ -55,9 +55,9 @@ def human_agreement(
         instruction and models, also where sides are flipped.
     by : str or sequence of str, optional
         Columns of the judges' table that cut the pairs into slices, such as "category". All intervals of all
-        slices then hold at once (max-t on the logit scale, whatever `method`), and one clustered test says
-        whether the agreement of every judge is the same in all slices. Pairs that people alone judged are in
-        a slice where their table has the columns, too.
+        slices then hold at once (max-t on the logit scale, whatever `method`), and one clustered test, on the
+        same scale, says whether the agreement of every judge is the same in all slices. Pairs that people
+        alone judged are in a slice where their table has the columns, too.
     scoring : {"zero_one", "absolute"}
         1 if both say the same (a draw equals only a draw), or ``1 - abs(difference)`` (a draw is 0.5
         against a verdict), which also takes weighted judgements.
@@ -148,7 +148,7 @@ def human_agreement(
         judges = shares.only(np.flatnonzero(shares.labels < len(matched.judges)))
         settings["slices"] = slices_said(
             sliced.cut,
-            judges.equality(),
+            judges.on_logit_scale().equality(),
             confidence_level=confidence_level,
             n_intervals=int(shares.known.sum()),
             critical_value=critical,

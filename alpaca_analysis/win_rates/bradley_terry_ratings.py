@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError, UndefinedWarning, warn
 from alpaca_analysis.inference import intervals
 from alpaca_analysis.inference.results import Reason, best_first, finish, seed_of, unit_of
+from alpaca_analysis.inference.slices import Slices
 from alpaca_analysis.table.style_pairs import STYLE
 from alpaca_analysis.win_rates.bradley_terry_battles import rated_battles
 from alpaca_analysis.win_rates.bradley_terry_fits import battle_units, fit_choix, fit_regression
@@ -66,6 +69,16 @@ class Ratings:
         """
         level = self.settings["confidence_level"]
         ranks, _ = joint_rank_sets(self.joint, confidence_level=level)
+        return _finished(
+            self.rows(ranks, scale=scale, offset=offset),
+            self.settings,
+            estimate="rating",
+            more={"scale": scale, "offset": offset, "n_tiers": ranks.attrs["n_tiers"]},
+        )
+
+    def rows(self, ranks: pd.DataFrame, *, scale: float = 1.0, offset: float = 0.0) -> pd.DataFrame:
+        """Return the rows of `to_frame` with the rank sets `ranks`, as of `rank_sets_of`."""
+        level = self.settings["confidence_level"]
         low, high = intervals.percentile_interval(self.joint.resamples.T, confidence_level=level)
         out = pd.DataFrame(
             {
@@ -87,12 +100,7 @@ class Ratings:
             lost["n_battles"] = lost["model"].map(self.battles)
             out = out.astype({"note": object})  # which holds reasons, not texts
             out = pd.concat([out, lost.reindex(columns=out.columns).astype(out.dtypes)])
-        return _finished(
-            best_first(out.reset_index(drop=True), "rating", ["model"]),
-            self.settings,
-            estimate="rating",
-            more={"scale": scale, "offset": offset, "n_tiers": ranks.attrs["n_tiers"]},
-        )
+        return best_first(out.reset_index(drop=True), "rating", ["model"])
 
     def win_rate(self, a: str, b: str) -> pd.DataFrame:
         """Return the expected outcome of `a` against `b`: sigmoid of the difference of their ratings.
@@ -138,14 +146,21 @@ def _finished(frame, settings, *, estimate, fractions=(), more=None):
     )
 
 
+_COLUMNS = (
+    *("model", "reference", "rating", "standard_error", "ci_low", "ci_high", "n_battles", "rank"),
+    *("rank_low", "rank_high", "simultaneous_low", "simultaneous_high", "tier", "reason", "note"),
+)
+
+
 def bradley_terry(
     table: pd.DataFrame,
     *,
+    by: str | Sequence[str] | None = None,
     covariates: Sequence[str] = (),
     confidence_level: float = 0.95,
     n_resamples: int = 999,
     rng=0,
-) -> Ratings:
+) -> Ratings | Slices:
     """Rate models by the battles between them.
 
     The expected outcome of i against j is sigmoid(rating_i - rating_j + x b); a draw counts half for
@@ -158,6 +173,10 @@ def bradley_terry(
     ----------
     table : DataFrame
         Battles of one annotator: ``model`` against ``reference``, either side any model.
+    by : str or sequence of str, optional
+        Columns that cut the table into slices, such as "language": each is rated alone. All intervals, and
+        all simultaneous rank sets, of all slices then hold at once (max-t), and one clustered test says
+        whether the differences between models are the same in all slices.
     covariates : sequence of str
         "position" (1 where the model was shown first, -1 where second), "length" ((l_model -
         l_reference) / (l_model + l_reference)), "style" (headers, bold, list items, code blocks, opening
@@ -173,8 +192,9 @@ def bradley_terry(
 
     Returns
     -------
-    Ratings
-        With ``.to_frame()``, ``.win_rate(a, b)`` and ``.coefficients``.
+    Ratings, or Slices of them where `by` is given
+        With ``.to_frame()``, ``.win_rate(a, b)`` and ``.coefficients``. Slices hold the result of each by its
+        name (``found["German"]``), the rows of all in ``.to_frame()``, and the test in ``.equality``.
 
     Raises
     ------
@@ -208,7 +228,16 @@ def bradley_terry(
     ['a', 'b', 'c']
     """
     options.check_options(confidence_level, n_resamples)
+    by = None if by is None else options.groups(by, _COLUMNS)
     covariates = options.groups(covariates, name="covariates") if covariates else []
+    if by is not None:
+        from alpaca_analysis.win_rates.sliced_ratings import rate_in_slices
+
+        fit: Callable[..., Any] = partial(bradley_terry, covariates=covariates, n_resamples=n_resamples)
+        fit = partial(fit, confidence_level=confidence_level)
+        return rate_in_slices(
+            table, by, fit, confidence_level=confidence_level, n_resamples=n_resamples, rng=rng
+        )
     if "style" not in table:
         covariates = [one for name in covariates for one in (STYLE if name == "style" else (name,))]
     battles = rated_battles(table, covariates)

@@ -185,18 +185,15 @@ class _Sliced:
         """Return the frames of all slices as one, with a row for what a slice says nothing of."""
         if self.cut is None:
             return frames[0]
-        full = []
-        for frame, joint, lost in zip(frames, self.joints, self.unranked, strict=True):
+        absent = []
+        for joint, lost in zip(self.joints, self.unranked, strict=True):
             rows: list[tuple] = [(model,) for model in lost]
             if len(names) == 2:
                 rows = [pair for model in lost for pair in itertools.product([model], joint.models)]
                 rows += list(itertools.combinations(lost, 2))
             empty = pd.DataFrame(rows, columns=list(names), dtype=object)
-            empty["note"] = pd.Series([ABSENT] * len(rows), dtype=object)
-            whole = [c for c in frame if pd.api.types.is_integer_dtype(frame[c])]
-            frame = frame.astype(dict.fromkeys(whole, "Int64")) if any(self.unranked) else frame
-            full.append(pd.concat([frame, empty.reindex(columns=frame.columns)]) if rows else frame)
-        return self.cut.glued(full)
+            absent.append(empty.assign(note=pd.Series([ABSENT] * len(rows), dtype=object)))
+        return self.cut.glued(frames, absent)
 
     def settings(self, confidence_level, critical, n_intervals):
         """Return what a result says of its slices."""
@@ -562,7 +559,8 @@ def simultaneous(joints, confidence_level):
             for (centred, scale, own), better in zip(scored, betters, strict=True)
             if len(centred)
         ]
-        top = np.maximum.reduce(tops)
+        shortest = min(map(len, tops))  # of ratings, resamples without finite ones are left out
+        top = np.maximum.reduce([each[:shortest] for each in tops])
         critical = _quantile(top, confidence_level)
         first = (top, critical) if first is None else first
         now = [better | (t > critical) for better, t in zip(betters, tested, strict=True)]

@@ -9,7 +9,7 @@ from scipy import stats
 from statsmodels.stats.multivariate import test_mvmean as hotelling
 
 from alpaca_analysis.foundations.errors import AnnotationError
-from alpaca_analysis.inference.slices import Part, bounds, cut, shares
+from alpaca_analysis.inference.slices import Part, cut, shares, simultaneous
 from alpaca_analysis.table.checks import check
 
 
@@ -170,11 +170,10 @@ def test_intervals_of_fractions_hold_at_once_and_equality_is_kept(sizes, rate):
     repetitions = data_sets(1200)
     for seed in range(repetitions):
         found = of_means([(rng.random(n) < rate).astype(float) for n in sizes])
-        law = found.max_t(n_resamples=499, rng=seed)
-        half = law.of_t(law.critical(0.95), found.df) * found.error
-        low, high = bounds(found.estimate, half, logit=True)
+        about = {"confidence_level": 0.95, "n_resamples": 499, "rng": seed}
+        low, high, _ = simultaneous(found, logit=True, **about)
         covered.append(((low <= rate) & (rate <= high))[found.known].all())
-        rejected.append(found.equality()["pvalue"] < 0.05)
+        rejected.append(found.on_logit_scale().equality()["pvalue"] < 0.05)
     noise = 3 * np.sqrt(0.05 * 0.95 / repetitions)
     assert np.mean(covered) > 0.95 - noise
     assert np.mean(rejected) < 0.05 + noise

@@ -14,8 +14,9 @@ way to debias automatic evaluators. arXiv:2404.04475.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,10 +26,12 @@ from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.inference import logistic as _logistic
 from alpaca_analysis.inference.results import Reason, best_first, finish, unit_of
+from alpaca_analysis.inference.slices import Part, Slices
 from alpaca_analysis.length.control import one_model as _length_fit
 from alpaca_analysis.length.control.difficulty import difficulty_of
 from alpaca_analysis.length.control.pairs import FittedModel
 from alpaca_analysis.length.control.result import LengthControl, mean_sigmoid
+from alpaca_analysis.length.control.slices import fit_in_slices
 from alpaca_analysis.length.scales import length_feature
 from alpaca_analysis.sources.catalogue import load
 from alpaca_analysis.table.checks import check
@@ -56,6 +59,7 @@ BASELINE_WEIGHT = 0.1
 def fit_length_control(
     table: pd.DataFrame,
     *,
+    by: str | Sequence[str] | None = None,
     difficulty="published",
     baselines: options.Baselines | None = "auto",
     features: str | Sequence[str] = ("length",),
@@ -65,7 +69,7 @@ def fit_length_control(
     confidence_level: float = 0.95,
     n_resamples: int = 1000,
     rng=0,
-) -> LengthControl:
+) -> LengthControl | Slices:
     """Fit win rates at equal length, or at equal length and style, with errors that include the fit.
 
     Per model a logistic regression of the outcome on [features, difficulty, 1]; the controlled win rate is
@@ -78,6 +82,10 @@ def fit_length_control(
         Judgements with lengths, of models against one reference by one annotator. Rows may also be cells
         without instruction ids: then ``length_feature`` (tanh(D/s)), ``difficulty`` and ``n`` are taken
         from the table.
+    by : str or sequence of str, optional
+        Columns that cut the table into slices, such as "category": each is fitted alone. All intervals of all
+        slices then hold at once (max-t on the logit scale), and one clustered test says whether the
+        controlled win rate of every model is the same in all slices.
     difficulty : {"published", "joint"}, None or Series
         "published": AlpacaEval's, as rebuilt by `rebuild_difficulty`, for its 805 instructions.
         "joint": estimated from the table itself by marginal likelihood, with mean 0, sd 1 and a positive
@@ -101,17 +109,18 @@ def fit_length_control(
     confidence_level : float
         Coverage in (0, 1).
     n_resamples : int
-        Bootstrap resamples; ignored by "sandwich".
+        Bootstrap resamples; ignored by "sandwich" without `by`.
     rng : int, Generator or SeedSequence
         Seed of the bootstrap.
 
     Returns
     -------
-    LengthControl
-        ``.to_frame()`` has ``model``, ``win_rate`` (raw), ``lc_win_rate``, ``standard_error``, ``ci_low``,
-        ``ci_high``, ``phi``, ``psi``, ``theta``, ``note`` and ``near_equal`` (share of instructions with
-        ``abs(D/s) <= 0.25``, and style as near where it is controlled), fractions, best first;
-        ``phi_<feature>`` for each feature of style; ``.win_rate(a, b)`` compares any two.
+    LengthControl, or Slices of them where `by` is given
+        ``.to_frame()`` has (`by` columns first) ``model``, ``win_rate`` (raw), ``lc_win_rate``,
+        ``standard_error``, ``ci_low``, ``ci_high``, ``phi``, ``psi``, ``theta``, ``note`` and ``near_equal``
+        (share of instructions with ``abs(D/s) <= 0.25``, and style as near where it is controlled),
+        fractions, best first; ``phi_<feature>`` for each feature of style; ``.win_rate(a, b)`` compares any
+        two. Slices hold the result of each by its name (``found["art"]``), and the test in ``.equality``.
 
     Raises
     ------
@@ -151,6 +160,7 @@ def fit_length_control(
     0     m     0.652        0.538            0.03
     """
     options.check_options(confidence_level, n_resamples)
+    by = None if by is None else options.groups(by, (*COLUMNS, "reason", "near_equal"))
     options.one_of("feature", feature, options.Feature)
     _check_options(baselines, method, penalty)
     joint = isinstance(difficulty, str) and difficulty == "joint"
@@ -163,6 +173,13 @@ def fit_length_control(
             f"features: found {features!r}, expected 'length' alone with difficulty 'joint' or published "
             "baselines, whose style is not known"
         )
+    if by is not None:
+        how = {"difficulty": difficulty, "baselines": baselines, "features": features, "feature": feature}
+        how |= {"penalty": penalty, "method": method, "confidence_level": confidence_level}
+        fit: Callable[..., Any] = partial(fit_length_control, **how, n_resamples=n_resamples)
+        return fit_in_slices(
+            table, by, fit, confidence_level=confidence_level, n_resamples=n_resamples, rng=rng
+        )
     table = prepared(table, feature)
     if joint:
         from alpaca_analysis.length.control.joint import fit_joint
@@ -173,9 +190,9 @@ def fit_length_control(
     if baselines == "auto":
         baselines = "published" if isinstance(difficulty, str) and names == ["length"] else None
     fixed = None if baselines is None else gamed_baselines(difficulty, feature)
-    rows, n_units = model_rows(table, feature, names)
-    frame, resamples, fits = _estimates(
-        rows, n_units, fixed, penalty, method, confidence_level, n_resamples, rng
+    rows, ids = model_rows(table, feature, names)
+    frame, resamples, fits, parts = _estimates(
+        rows, ids, fixed, penalty, method, confidence_level, n_resamples, rng
     )
     settings = _settings(table) | {
         "difficulty": difficulty if isinstance(difficulty, str) or difficulty is None else "given",
@@ -202,7 +219,13 @@ def fit_length_control(
     points, code = np.unique(d, return_inverse=True)
     weight = np.bincount(code, table["n"])
     return LengthControl(
-        frame, points, weight / weight.sum(), dict(frame.attrs), resamples, {} if penalty else fits
+        frame,
+        points,
+        weight / weight.sum(),
+        dict(frame.attrs),
+        resamples,
+        {} if penalty else fits,
+        parts=parts,
     )
 
 
@@ -259,8 +282,8 @@ def _baseline_lengths(feature):
 
 def model_rows(
     table: pd.DataFrame, feature: options.Feature = "tanh", features: Sequence[str] = ("length",)
-) -> tuple[list[_length_fit.Rows], int]:
-    """Return each model's arrays, and the number of instructions in all."""
+) -> tuple[list[_length_fit.Rows], pd.Index]:
+    """Return each model's arrays, and the instructions that their codes count."""
     style = [name for name in features if name != "length"]
     differs = scaled_differences(table, style, by="model").to_numpy() if style else None
     ordered = (*(["length"] if "length" in features else []), *style)
@@ -294,11 +317,11 @@ def model_rows(
                 None if differs is None else np.nan_to_num(differs[k]),
             )
         )
-    return out, len(ids)
+    return out, pd.Index(ids)
 
 
-def _estimates(all_rows, n_units, fixed, penalty, method, confidence_level, n_resamples, rng):
-    """Return the result's frame, the refits of a bootstrap, and the fits that have an error."""
+def _estimates(all_rows, ids, fixed, penalty, method, confidence_level, n_resamples, rng):
+    """Return the result's frame, the refits of a bootstrap, the fits that have an error, contributions."""
     found = _length_fit.estimates(
         all_rows, fixed, penalty=penalty, method=method, confidence_level=confidence_level
     )
@@ -308,7 +331,7 @@ def _estimates(all_rows, n_units, fixed, penalty, method, confidence_level, n_re
         records.append({"model": rows.model, "win_rate": raw, **estimate.record, "near_equal": rows.near})
     resamples = None
     if method != "sandwich":
-        drawn = _length_fit.resample(all_rows, found, fixed, n_units, n_resamples=n_resamples, rng=rng)
+        drawn = _length_fit.resample(all_rows, found, fixed, len(ids), n_resamples=n_resamples, rng=rng)
         for k, (rows, estimate) in enumerate(zip(all_rows, found, strict=True)):
             if estimate.resampled:
                 records[k] |= _length_fit.bootstrap_interval(
@@ -322,7 +345,21 @@ def _estimates(all_rows, n_units, fixed, penalty, method, confidence_level, n_re
         if estimate.coefficients is not None and estimate.information is not None
     }
     more = [c for c in frame if c not in COLUMNS and c != "near_equal"]
-    return frame[[*COLUMNS, "near_equal", *more]], resamples, fits
+    parts = {
+        rows.model: _part(rows, estimate.contribution, ids)
+        for rows, estimate in zip(all_rows, found, strict=True)
+        if estimate.contribution is not None
+    }
+    return frame[[*COLUMNS, "near_equal", *more]], resamples, fits, parts
+
+
+def _part(rows, contribution, ids):
+    """Return what each instruction, or each judgement without one, contributes to a win rate."""
+    if rows.unit is None:
+        return Part(contribution[:, None], [0], counts=rows.n)
+    used = np.unique(rows.unit)
+    sums = np.bincount(rows.unit, rows.n * contribution)[used]
+    return Part(sums[:, None], [0], list(ids[used]))
 
 
 def _settings(table):

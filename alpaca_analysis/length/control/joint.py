@@ -15,6 +15,7 @@ from scipy.special import expit
 from alpaca_analysis.foundations import progress
 from alpaca_analysis.foundations.errors import AnnotationError, warn
 from alpaca_analysis.inference.results import Reason, best_first, finish
+from alpaca_analysis.inference.slices import Part
 from alpaca_analysis.length.control.one_model import TERMS, interval, reference_row
 from alpaca_analysis.length.control.result import LengthControl
 
@@ -54,12 +55,12 @@ def fit_joint(table: pd.DataFrame, *, confidence_level: float, settings: dict) -
     model = Marginal(rows)
     note = _enough(len(model.names), model.n_instructions)
     b = model.maximise()
-    covariance = model.covariance(b)
+    influence = model.influence(b).reshape(model.n_instructions, len(b), 3)
     p = expit(b[:, 2, None] + b[:, 1, None] * NODES)
     mean = p @ NODE_WEIGHT
     slope = (p * (1 - p) * NODE_WEIGHT) @ np.column_stack([np.zeros(len(NODES)), NODES, np.ones(len(NODES))])
-    blocks = covariance.reshape(len(b), 3, len(b), 3)[np.arange(len(b)), :, np.arange(len(b))]
-    error = np.sqrt(np.einsum("mj,mjk,mk->m", slope, blocks, slope))
+    shares = np.einsum("imj,mj->im", influence, slope)
+    error = np.sqrt((shares**2).sum(axis=0) * model.n_instructions / (model.n_instructions - 1))
     low, high = interval(mean, error, confidence_level)
     raw = rows["won"].groupby(rows["code"]).sum() / rows["n"].groupby(rows["code"]).sum()
     frame = pd.DataFrame(
@@ -79,7 +80,8 @@ def fit_joint(table: pd.DataFrame, *, confidence_level: float, settings: dict) -
         confidence_level=confidence_level,
         settings=settings | {"difficulty": "joint: integrated out over N(0, 1)"},
     )
-    return LengthControl(frame, NODES, NODE_WEIGHT, dict(frame.attrs))
+    parts = {name: Part(shares[:, [k]], [0], list(model.ids)) for k, name in enumerate(model.names)}
+    return LengthControl(frame, NODES, NODE_WEIGHT, dict(frame.attrs), parts=parts)
 
 
 def usable(table):
@@ -128,8 +130,8 @@ class Marginal:
     def __init__(self, rows):
         self.names = rows.attrs["names"]
         self.m = rows["code"].to_numpy()
-        unit, ids = pd.factorize(rows["instruction_id"])
-        self.n_instructions = len(ids)
+        unit, self.ids = pd.factorize(rows["instruction_id"])
+        ids, self.n_instructions = self.ids, len(self.ids)
         self.x, self.y, self.n = (rows[c].to_numpy(float) for c in ("x", "outcome", "n"))
         shape = (len(ids), len(rows))
         self.to_instruction = sparse.csr_array((np.ones(len(rows)), (unit, np.arange(len(rows)))), shape)
@@ -180,6 +182,11 @@ class Marginal:
 
     def covariance(self, b):
         """Return the sandwich covariance of all coefficients, summing scores within instructions."""
+        influence, n = self.influence(b), self.n_instructions
+        return influence.T @ influence * n / (n - 1)
+
+    def influence(self, b):
+        """Return what each instruction contributes to all coefficients: (n_instructions, 3 n_models)."""
         _, p, posterior = self.posterior(b)
         size, scores = 3 * len(b), np.zeros((self.n_instructions, 3 * len(b)))
         information, between = np.zeros((size, size)), np.zeros((size, size))
@@ -197,6 +204,4 @@ class Marginal:
                     total = self.to_model @ (curvature * X[:, j] * X[:, k])
                     information[np.arange(j, size, 3), np.arange(k, size, 3)] += total
         information -= between - scores.T @ scores
-        inverse = np.linalg.pinv(information, hermitian=True)
-        n = self.n_instructions
-        return inverse @ (scores.T @ scores) @ inverse * n / (n - 1)
+        return scores @ np.linalg.pinv(information, hermitian=True)

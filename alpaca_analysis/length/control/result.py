@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.special import expit
 
 from alpaca_analysis.inference.results import Reason, finish
+from alpaca_analysis.inference.slices import Part
 from alpaca_analysis.length.control.one_model import interval
 from alpaca_analysis.length.control.pairs import FittedModel, pair_error
 from alpaca_analysis.table.groups import select_models
@@ -36,6 +37,8 @@ class LengthControl:
         The regressions of the models whose errors come from the data alone.
     remarks : mapping of str to Reason
         What any number of a model has to say of it, such as that its coefficients come from shifted rows.
+    parts : mapping of str to Part
+        What instructions contribute to the length-controlled win rate of each model that was fitted.
     """
 
     models: pd.DataFrame
@@ -45,6 +48,7 @@ class LengthControl:
     resamples: pd.DataFrame | None = None
     fits: Mapping[str, FittedModel] = field(default_factory=dict)
     remarks: Mapping[str, Reason] = field(default_factory=dict)
+    parts: Mapping[str, Part] = field(default_factory=dict)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per model with win rates as fractions, best length-controlled win rate first."""
