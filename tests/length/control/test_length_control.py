@@ -425,7 +425,7 @@ def test_results_say_how_they_were_computed():
         "reference": "r", "annotator": "j", "difficulty": "given", "baselines": None, "features": ["length"], "feature": "tanh", "penalty": 0.0,
         "method": "logistic regression at equal length, M-estimation", "interval": "logit wald", "confidence_level": 0.95,
         "n_resamples": None, "rng": None, "unit": "instruction", "estimate": "lc_win_rate", "differences": [],
-        "fractions": ["win_rate", "lc_win_rate", "near_equal"],
+        "fractions": ["win_rate", "lc_win_rate", "near_equal"], "higher_is_better": ["win_rate", "lc_win_rate"], "pvalue": None,
     }  # fmt: skip
     assert fit_length_control(table, difficulty=difficulty).to_frame().attrs == said
     none = fit_length_control(table, difficulty=None, method="bca", rng=3, penalty=0)
