@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alpaca_analysis.foundations import options
+from alpaca_analysis.foundations.extras import need
 from alpaca_analysis.generating.backends import Backend, Sampling
 from alpaca_analysis.generating.conversation import VICUNA_TEMPLATE, ConversationError
 
@@ -135,6 +136,8 @@ class TransformersBackend(LocalBackend):
         batch_size: int = 8,
         name: str | None = None,
     ):
+        for module in ("torch", "transformers"):
+            need(module, "alpaca-analysis[generate]", "TransformersBackend")
         from transformers import AutoModelForCausalLM
 
         if device is not None and device_map is not None:
@@ -286,6 +289,7 @@ class VLLMBackend(LocalBackend):
         batch_size: int = 256,
         name: str | None = None,
     ):
+        need("vllm", "vllm", "VLLMBackend")
         from vllm import LLM
 
         self.model, self.template, self.engine = str(model), template, dict(engine or {})

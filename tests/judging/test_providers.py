@@ -157,6 +157,13 @@ def test_a_missing_package_is_told_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "alpaca_eval", None)
     with pytest.raises(ModuleNotFoundError, match="pip install 'alpaca-eval'"):
         aa.AlpacaEvalJudge("x")
+    for module, backend, install in (
+        ("torch", aa.TransformersBackend, r"alpaca-analysis\[generate\]"),
+        ("vllm", aa.VLLMBackend, "vllm"),
+    ):
+        monkeypatch.setitem(sys.modules, module, None)
+        with pytest.raises(ModuleNotFoundError, match=f"{backend.__name__} needs .*pip install '{install}'"):
+            backend("x")
 
 
 def test_headers_and_query_reach_a_server(server, outputs, tmp_path, monkeypatch, capsys):
