@@ -25,10 +25,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import alpaca_analysis as aa
+from alpaca_analysis.cli import main
 from alpaca_analysis.generating import ConversationError, GenerateWarning, ServerBackend, generate
 from alpaca_analysis.judging import ChatJudge, JudgeWarning, ServerRefused, judge
+from alpaca_analysis.judging.designs import DESIGNS
 
 BAD = "Question 2?"  # the one pair whose reply is faulty
 HUGE = 10**400
@@ -410,6 +414,53 @@ def test_one_label_alone_is_read_where_the_other_cannot_matter(server):
         assert ask(server, False, design="one_token").records[2]["preference"] == 2
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.just(HUGE) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def some(**fields):
+    return JSON | st.fixed_dictionaries({}, optional=fields)
+
+
+TOKENS = (
+    st.lists(some(token=st.sampled_from(["A", "B"]) | JSON, logprob=st.floats() | JSON), max_size=4) | JSON
+)
+CHOICE = some(
+    message=some(content=JSON | st.just("Verdict: A"), refusal=JSON, tool_calls=JSON),
+    finish_reason=JSON | st.sampled_from(["stop", "length"]),
+    logprobs=some(content=st.lists(some(token=JSON, logprob=JSON, top_logprobs=TOKENS), max_size=2) | JSON),
+    text=JSON,
+)
+USAGE = some(
+    prompt_tokens=JSON,
+    completion_tokens=JSON,
+    cost=JSON,
+    prompt_tokens_details=JSON | some(cached_tokens=JSON),
+)
+REPLIES = some(choices=st.lists(CHOICE, max_size=2) | JSON, usage=USAGE)
+
+
+@settings(max_examples=300, deadline=None)
+@given(REPLIES)
+def test_no_reply_raises_in_any_design(said):
+    """Whatever JSON a server sends, or a file of answers holds: a verdict or a reason, a cost or none."""
+    price = (1, 1)
+    for design in DESIGNS:
+        asked = ChatJudge("tiny", design=design, base_url="http://127.0.0.1:9/v1", price=price)
+        outcomes = asked.read({"reply": said}, asked.batch_size)
+        assert all(math.isnan(outcome) == bool(reason) for outcome, reason in outcomes)
+        assert all(math.isnan(outcome) or 0 <= outcome <= 1 for outcome, _ in outcomes)
+        assert isinstance(asked.details({"reply": said})["text"], str)
+        cost = asked.cost({"reply": said})
+        assert cost is None or 0 <= cost < math.inf
+    backend = ServerBackend("tiny", base_url="http://127.0.0.1:9/v1", price=price)
+    assert bool(backend.no_answer({"reply": said})[0]) or backend.text({"reply": said}).strip()
+    backend.finish_reason({"reply": said})
+
+
 # --- money ----------------------------------------------------------------------------------------------
 
 USAGE = [
@@ -552,6 +603,35 @@ def test_a_file_of_answers_with_unreadable_ones_is_asked_anew(server, tmp_path):
     assert Counter(r["reason"] for r in result.records) == {"": 4, "an empty answer": 2}
 
 
+@pytest.mark.parametrize(
+    ("verb", "said", "code", "told"),
+    [
+        ("judge", http(reply("Both have their merits.")), 1, "not asked: the first 20 answers could not be read"),
+        ("judge", http("{}", 503), 1, "not asked: 20 requests in a row failed"),
+        ("judge", http('{"error": {"message": "no such key"}}', 401), 1, "state 401, no such key"),
+        ("judge", http(reply()), 0, "judged: 60 of 60 pairs"),
+        ("generate", http(reply("Half a", finish_reason="length")), 1, "cut off: the limit of tokens was reached"),
+    ],
+    ids=["chatter", "server down", "no access", "judged", "cut off"],
+)  # fmt: skip
+def test_the_shell_says_by_its_exit_code_that_nothing_came(server, tmp_path, capsys, verb, said, code, told):
+    """One pass over the mistakes that cost money: they end early, say why and what to do, and are no success."""
+    server.say = lambda *_: said
+    files = [tmp_path / "mine.json", tmp_path / "theirs.json"]
+    for path, records in zip(files, outputs(60), strict=True):
+        path.write_text(json.dumps(records))
+    shared = ["--base-url", server.url, "--cache", tmp_path / "a.sqlite", "--concurrency", "2"]
+    verbs = {
+        "judge": ["judge", *files, "--judge", "tiny", "--order", "random", *shared],
+        "generate": ["generate", files[0], "--model", "tiny", "--out", tmp_path, *shared],
+    }
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in verbs[verb]])
+    assert ended.value.code == code
+    assert told in capsys.readouterr().err
+    assert verb == "generate" or code == 0 or len(server.asked) <= 22 * 7
+
+
 INTERRUPTED = """
 import json, sys
 from alpaca_analysis.generating import ServerBackend, generate
@@ -567,7 +647,9 @@ else:
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 @pytest.mark.parametrize(
-    ("what", "said"), [("judge", hang), ("generate", http("", 503, retry_after_ms=40_000))]
+    ("what", "said"),
+    [("judge", hang), ("generate", http("", 503, retry_after_ms=40_000))],
+    ids=["hangs", "asks for a pause"],
 )
 @pytest.mark.slow
 def test_ctrl_c_ends_while_the_server_hangs_or_asks_for_a_pause(server, tmp_path, what, said):
