@@ -101,6 +101,11 @@ class Audit:
         size, models = (
             _counted(s[k], what) for k, what in (("n_judgements", "judgement"), ("n_models", "model"))
         )
+        rates = self.results.get("win_rates")
+        if rates is not None and len(rates) == 1 and rates["ci_low"].notna().all():
+            row = rates.iloc[0]
+            rate, low, high = (f"{100 * row[c]:.1f}" for c in ("win_rate", "ci_low", "ci_high"))
+            models = f"{printable(row['model'])}, which wins {rate} % [{low}, {high}],"
         return f"Audit of {judges}: {size} of {models} against {references}"
 
     def to_json(self, path) -> Path:

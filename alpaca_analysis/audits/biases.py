@@ -72,10 +72,14 @@ def bias_sections(
             *("instruction_id", "model", "reference", "annotator", "outcome", "n"),
             *("length_model", "length_reference"),
         ]
-        sections["style"] = lambda: pd.concat(
-            [prefer(table[[*needed, f"{f}_model", f"{f}_reference"]], f, method="t") for f in styles],
-            ignore_index=True,
-        )
+
+        def by_feature():
+            each = [prefer(table[[*needed, f"{f}_model", f"{f}_reference"]], f, method="t") for f in styles]
+            frame = pd.concat(each, ignore_index=True)
+            frame.attrs = each[0].attrs
+            return frame
+
+        sections["style"] = by_feature
     pair = [c for c in (*PAIR, "turn") if c in table]
     known = table[table["instruction_id"].notna() & table["outcome"].notna()]
     place = ["position"] if "position" in table else []

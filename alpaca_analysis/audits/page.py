@@ -104,7 +104,6 @@ def render(
         }
         for name, frame in sorted(results.items(), key=lambda item: item[0] == "health")
     ]
-    absent = settings["skipped"] | settings["not_given"]
     asked = checks(findings, results, settings)
     script = (Path(__file__).parent / "report.js").read_text(encoding="utf-8")
     return environment.get_template("report.html.j2").render(
@@ -116,7 +115,7 @@ def render(
             {**row, "effect": _effect(row, asked["pvalue_holm"].count())} for row in asked.to_dict("records")
         ],
         sections=sections,
-        absent={TITLES[name]: why for name, why in absent.items()},
+        absent=asked.loc[asked["status"] == "not looked at"].set_index("check")["why"].to_dict(),
         settings=settings,
         version=__version__,
         script=Markup(script),  # safe: our own, and the only one that the policy lets run
@@ -132,8 +131,12 @@ def _effect(check, n_tests):
     if not pd.isna(check["ci_low"]):
         text += f", 95 % interval {100 * check['ci_low']:.1f} to {100 * check['ci_high']:.1f} %"
     if not pd.isna(check["pvalue_holm"]):
-        text += f"; p = {check['pvalue']:.2g}, {check['pvalue_holm']:.2g} among {n_tests} tests (Holm)"
+        text += f"; {_pvalue(check['pvalue'])}, among {n_tests} tests {_pvalue(check['pvalue_holm'])} (Holm)"
     return text
+
+
+def _pvalue(value):
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
 
 
 def telling(frame: pd.DataFrame, name: str) -> pd.DataFrame:

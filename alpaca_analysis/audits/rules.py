@@ -212,8 +212,8 @@ def _length_preference(frame: pd.DataFrame) -> Iterator[tuple]:
         longer, share, evidence = _leaning(row)
         text = (
             f"{row['annotator']} prefers the {'longer' if longer else 'shorter'} output in {_percent(share)} "
-            "of its decisions between outputs of different length. That alone is no bias: longer outputs may "
-            "be better ones, and most of them may be one side's"
+            "of its decisions between outputs whose lengths differ by more than 30 characters. That alone is "
+            "no bias: longer outputs may be better, or come mostly from one side"
         )
         yield "medium" if share > STRONG_PREFERENCE else "low", "length preference", "", text, evidence
 

@@ -19,6 +19,7 @@ html_title = "alpaca_analysis"
 html_show_sourcelink = False
 html_show_search_summary = False  # it would fetch pages, which a browser refuses in a folder
 html_copy_source = False
+html_search_scorer = "scorer.js"
 templates_path = ["_templates"]
 exclude_patterns = ["_templates"]
 default_role = "py:obj"

@@ -287,7 +287,9 @@ def test_what_cannot_be_computed_is_said_with_its_reason(tmp_path):
     assert frame["severity"].tolist() == ["info"]
     assert frame.loc[0, "check"] == "length preference, length response, length control"
     assert frame.loc[0, "finding"].startswith("not looked at: the judgements do not say how long outputs are")
-    assert repr(result).startswith("Audit of an unnamed judge: 100 judgements of 1 model against r")
+    assert repr(result).startswith(
+        "Audit of an unnamed judge: 100 judgements of m, which wins 72.5 % [63.5, 80.5], against r"
+    )
     said = html.unescape(page(result, tmp_path))
     for reason in (*result.settings["skipped"].values(), *result.settings["not_given"].values()):
         assert reason in said
