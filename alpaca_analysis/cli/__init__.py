@@ -9,6 +9,7 @@ error.
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from typer.core import TyperGroup
 
 from alpaca_analysis.cli import audits, data, gate, length, making, statistics
 from alpaca_analysis.cli.options import note, reading, write_text
+from alpaca_analysis.foundations.errors import AnnotationError
 from alpaca_analysis.foundations.version import __version__
 
 __all__ = ["app", "main"]
@@ -108,7 +110,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _plainly(error):
-    """Return what an error says; of the system's errors without their number."""
+    """Return what an error says, in the shell's words; of the system's errors without their number."""
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
-    return error
+    if not isinstance(error, AnnotationError):
+        return error
+    said = _BY.sub(lambda found: f"; group by it too: {_options(found[1])} --by {found[2]}", str(error))
+    return said.replace("bradley_terry rates", "`alpaca-analysis ratings` rates")
+
+
+_BY = re.compile(r" in each group of \[([^]]*)\]; select one, or add '([^']+)' to `by`")
+
+
+def _options(columns: str) -> str:
+    """Return the options that group by the columns of a list as Python writes it."""
+    return " ".join(f"--by {column}" for column in re.findall(r"'([^']+)'", columns))

@@ -412,3 +412,30 @@ def test_the_page_of_every_annotation_file_takes_less_than_five_seconds(mirror, 
         )
     print(pd.Series(seconds).describe().to_string())
     assert max(seconds.values()) < 5  # of the processor: what other programs take does not count
+
+
+def test_refusals_speak_the_words_of_the_shell(capsys, tmp_path):
+    path = tmp_path / "battles.jsonl"
+    pairs = [("a", "b", "x"), ("b", "a", "x"), ("a", "b", "y"), ("c", "a", "x")]
+    rows = [
+        {
+            "model_a": a,
+            "model_b": b,
+            "judge": judge,
+            "question_id": k,
+            "winner": "model_a" if k % 3 else "tie",
+        }
+        for a, b, judge in pairs
+        for k in range(6)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    code, _, err = run(capsys, ["win-rate", str(path)])
+    assert code == 1
+    assert "; group by it too: --by model --by reference" in err
+    assert "`alpaca-analysis ratings` rates models that stand on both sides" in err
+    code, _, err = run(capsys, ["win-rate", str(path), "--by", "model", "--by", "reference"])
+    assert "--by model --by reference --by annotator" in err
+    by = ["--by", "model", "--by", "reference", "--by", "annotator"]
+    code, out, _ = run(capsys, ["win-rate", str(path), "--format", "csv", *by])
+    assert code == 0
+    assert len(out.splitlines()) == 1 + 5  # a and b from either side, by both judges where they met
