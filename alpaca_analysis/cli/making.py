@@ -46,6 +46,9 @@ Batch = Annotated[
     Path | None,
     typer.Option(help="Ask by batches, for half the price; remembered in this file. Call again to collect."),
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Send nothing; say how many requests and about what cost.")
+]
 Concurrency = Annotated[int | None, typer.Option(help="Requests under way at once, at most.")]
 
 
@@ -74,6 +77,7 @@ def generate(
     concurrency: Concurrency = None,
     batch: Batch = None,
     ask_again: AskAgain = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Answer prompts with a model; answers are kept, so that the same call goes on where it stopped.
 
@@ -96,9 +100,12 @@ def generate(
     options: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens, "seed": seed}
     options["top_k"] = top_k
     limits: dict[str, Any] = {"concurrency": concurrency, "max_cost": max_cost, "cache": cache}
-    made = package.generate(
-        prompts, makers[backend](), batch=batch, ask_again=ask_again or (), **limits, **options
-    )
+    limits |= {"batch": batch, "ask_again": ask_again or (), "dry_run": dry_run}
+    made = package.generate(prompts, makers[backend](), **limits, **options)
+    if dry_run:
+        write_text(f"{made.summary()}\n")
+        return
+    note(made.summary(), label="generated")
     write_text(f"{made.save(out)}\n")
     if made.n_unanswered:
         raise typer.Exit(1)
@@ -158,9 +165,7 @@ def judge(
         Path | None, typer.Option(help="With --stop: annotations of the model to compare with.")
     ] = None,
     rival: Annotated[str | None, typer.Option(help="Its name, where --against holds several.")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Send nothing; say how many requests and about what cost.")
-    ] = False,
+    dry_run: DryRun = False,
     format: FormatOption = Format.table,
 ) -> None:
     """Judge a model's outputs against a reference's, and print the win rate, for each judge by itself.

@@ -18,7 +18,7 @@ from alpaca_analysis.asking.fields import check_fields
 from alpaca_analysis.asking.functions import call, name_of
 from alpaca_analysis.asking.providers import connect
 from alpaca_analysis.asking.replies import without_thinking
-from alpaca_analysis.asking.server import ServerError
+from alpaca_analysis.asking.server import Server, ServerError
 from alpaca_analysis.foundations import options
 from alpaca_analysis.generating.conversation import VICUNA_TEMPLATE, render
 
@@ -72,6 +72,7 @@ class Backend(ABC):
     batch_size = 1
     is_remote = False  # behind a server
     is_kept = True  # on disk
+    server: Server | None = None
     in_batches = True  # as models in this process are asked; others one by one, or side by side
 
     @property
@@ -206,6 +207,7 @@ class ServerBackend(Backend):
     """
 
     is_remote, in_batches = True, False
+    server: Server
 
     def __init__(
         self,

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from alpaca_analysis.asking.ask import Budget, ask_all, ask_in_batches
+from alpaca_analysis.asking.ask import Answered, Budget, ask_all, ask_in_batches
 from alpaca_analysis.asking.batches import Batches
+from alpaca_analysis.asking.estimates import Estimate, estimate
 from alpaca_analysis.asking.replies import without_thinking
+from alpaca_analysis.asking.server import BATCH_SHARE
 from alpaca_analysis.asking.store import AnswerStore, default_path, request_key
 from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError
@@ -23,6 +25,8 @@ from alpaca_analysis.foundations.options import NonAnswer
 from alpaca_analysis.generating.backends import Backend, FunctionBackend, Sampling
 from alpaca_analysis.generating.conversation import ConversationError, as_messages
 from alpaca_analysis.table.readers.files import Columns, read_columns
+
+TYPICAL_TOKENS = 400  # about the length of an answer
 
 
 class GenerateWarning(UserWarning):
@@ -44,6 +48,8 @@ class Generated:
         Dollars spent by this call.
     n_asked, n_cached : int
         Prompts answered by the model, and from disk.
+    estimate : Estimate or None
+        Of a dry run, what generating would ask for.
     """
 
     records: tuple[dict, ...]
@@ -51,6 +57,7 @@ class Generated:
     cost: float
     n_asked: int
     n_cached: int
+    estimate: Estimate | None = None
 
     def __repr__(self):
         return (
@@ -62,6 +69,17 @@ class Generated:
     def n_unanswered(self) -> int:
         """Prompts without an answer."""
         return sum(record["output"] is None for record in self.records)
+
+    def summary(self) -> str:
+        """Return in one line what was answered, what is missing and why, and the cost."""
+        if self.estimate:
+            return f"dry run over {len(self.records)} prompts: {self.estimate}"
+        parts = [f"{len(self.records) - self.n_unanswered} of {len(self.records)} prompts"]
+        missing = Counter(record["reason"] for record in self.records if record["output"] is None)
+        if missing:
+            reason, count = missing.most_common(1)[0]
+            parts.append(f"{self.n_unanswered} missing (most: {count} x {reason})")
+        return "; ".join([*parts, f"{self.n_asked} asked, {self.n_cached} from disk", f"${self.cost:.4f}"])
 
     def to_frame(self) -> pd.DataFrame:
         """Return the records as a frame."""
@@ -94,7 +112,8 @@ def generate(
     concurrency: int | None = None,
     max_cost: float | None = None,
     batch=None,
-    ask_again: Sequence[str] = (),
+    ask_again: Sequence[NonAnswer] = (),
+    dry_run: bool = False,
     progress: bool | None = None,
 ) -> Generated:
     """Answer prompts with a model.
@@ -143,6 +162,9 @@ def generate(
     ask_again : sequence of str
         Kinds of kept non-answers that are asked anew: "length", "content_filter", "refusal", "tool_calls",
         "error", "empty".
+    dry_run : bool
+        Send nothing; the result's ``estimate`` and ``summary()`` say how many prompts there are to ask, how
+        many are answered from disk, and about what the others would cost.
     progress : bool, optional
         Show a bar with the time left; by default on a terminal.
 
@@ -176,22 +198,28 @@ def generate(
     concurrency = None if concurrency is None else options.whole("concurrency", concurrency)
     again = options.some_of("ask_again", ask_again, NonAnswer)
     asked = list(_prompts(prompts))
-    if max_cost is not None and getattr(getattr(backend, "server", None), "price", None) is None:
+    if max_cost is not None and (backend.server is None or backend.server.price is None):
         raise ValueError(
             f"max_cost: the backend {backend.name!r} has no price to hold against it; give it one"
         )
-    takes = getattr(getattr(backend, "server", None), "takes_batches", False)
+    takes = backend.server is not None and backend.server.takes_batches
     if batch is not None and (cache is False or not takes):
         raise ValueError(f"batch: found {backend.name!r}, cache={cache!r}, expected a server and a cache")
     batches = None if batch is None else Batches(batch, budget)
     requests = list(_requests(backend, sampling, asked))
-    answers = _ask(backend, requests, cache, concurrency, budget, progress, again, batches)
+    expected = None
+    if dry_run:
+        typical, share = min(TYPICAL_TOKENS, max_tokens), BATCH_SHARE if batches else 1.0
+        expected = estimate(backend, requests, cache, typical_tokens=typical, share=share)
+        answers = [Answered(None, "not asked: dry run")] * len(requests)
+    else:
+        answers = _ask(backend, requests, cache, concurrency, budget, progress, again, batches)
     records = [
         _record(backend, messages, instruction, dataset, a)
         for (messages, instruction, dataset), a in zip(asked, answers, strict=True)
     ]
     failed = Counter(record["reason"] for record in records if record["output"] is None)
-    if failed:
+    if failed and not dry_run:
         listed = "; ".join(f"{count} x {reason}" for reason, count in failed.most_common(3))
         message = f"{sum(failed.values())} of {len(answers)} prompts were not answered: {listed}"
         warnings.warn(message, GenerateWarning, stacklevel=2)
@@ -206,6 +234,7 @@ def generate(
         budget.spent,
         sum(not a.cached and a.answer is not None for a in answers),
         sum(a.cached for a in answers),
+        expected,
     )
 
 

@@ -47,6 +47,8 @@ class Judge(ABC):  # noqa: B024, answers are given one by one or many at once
         A language model behind a server, asked side by side.
     is_free : bool
         Known to cost nothing.
+    typical_tokens : float
+        About the length of an answer.
     server : Server or None
         Who is asked, where that is a server.
     """
@@ -57,6 +59,7 @@ class Judge(ABC):  # noqa: B024, answers are given one by one or many at once
     is_kept = False
     is_remote = False
     is_free = False
+    typical_tokens = 0.0
     server: Server | None = None
 
     @property
@@ -300,7 +303,7 @@ class ChatJudge(Judge):
             query=query,
         )
         self.design = make_design(design, max_tokens=max_tokens)
-        self.batch_size = self.design.batch_size
+        self.batch_size, self.typical_tokens = self.design.batch_size, self.design.typical_tokens
         options.number("temperature", temperature, 0, 2)
         self.sampling = {
             "temperature": temperature,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from alpaca_analysis.asking.estimates import Estimate, sum_of
 from alpaca_analysis.foundations.files import folder_name, write_json
 from alpaca_analysis.judging.designs import imitations
-from alpaca_analysis.judging.estimates import Estimate, sum_of
 from alpaca_analysis.table.checks import SEQUENCE, STOPPED, check, instruction_id
 
 

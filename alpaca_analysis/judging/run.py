@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from alpaca_analysis.asking.ask import Answered, Budget
 from alpaca_analysis.asking.batches import Batches
+from alpaca_analysis.asking.estimates import estimate
 from alpaca_analysis.asking.server import BATCH_SHARE
 from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.options import NonAnswer, OnMissing, Order
-from alpaca_analysis.judging.estimates import estimate
 from alpaca_analysis.judging.judges import Judge, make_judge
 from alpaca_analysis.judging.pairs import check_pairing, make_pairs, read_model_outputs
 from alpaca_analysis.judging.questions import Questions
@@ -240,7 +240,8 @@ def _asked(questions, settings, cache, limits) -> Judgements:
 
 def _not_asked(questions, settings, cache, share) -> Judgements:
     answers = [Answered(None, "not asked: dry run")] * len(questions.requests)
-    expected = estimate(questions.judge, questions.requests, cache, share)
+    judge = questions.judge
+    expected = estimate(judge, questions.requests, cache, typical_tokens=judge.typical_tokens, share=share)
     return Judgements(tuple(questions.records(answers)), settings, 0.0, 0.0, 0, 0, estimate=expected)
 
 

@@ -340,3 +340,27 @@ def test_the_same_question_at_another_address_is_not_asked_again(server, cache):
     generate(PROMPTS, ServerBackend("tiny", base_url=server.url), cache=cache)
     elsewhere = ServerBackend("tiny", base_url=server.url.replace("127.0.0.1", "localhost"))
     assert generate(PROMPTS, elsewhere, cache=cache).n_cached == len(server.bodies) == 5
+
+
+def test_a_dry_run_asks_nothing_and_says_what_there_is_to_ask(server, cache, tmp_path, capsys):
+    from alpaca_analysis.cli import main
+
+    backend = ServerBackend("tiny", base_url=server.url, price=(10.0, 100.0))
+    dry = generate(PROMPTS, backend, cache=cache, max_tokens=50, dry_run=True)
+    assert (server.bodies, cache.exists(), dry.n_unanswered) == ([], False, 5)
+    sizes = [len(json.dumps([{"role": "user", "content": p}])) for p in PROMPTS]
+    assert dry.estimate.cost == pytest.approx((10 * sum(sizes) / 4 + 100 * 5 * 50) / 1e6)
+    generate(PROMPTS[:3], backend, cache=cache)
+    known = generate(PROMPTS, backend, cache=cache, dry_run=True)
+    assert (known.estimate.n_requests, known.estimate.n_kept) == (5, 3)
+    # The server counts 3 tokens for every answer; the kept ones say so beforehand.
+    assert "by the tokens of 3 kept answers, 3 on average" in known.summary()
+    made = generate(PROMPTS, backend, cache=cache)
+    assert made.cost == pytest.approx(known.estimate.cost, rel=0.1)
+    assert made.summary() == f"5 of 5 prompts; 2 asked, 3 from disk; ${made.cost:.4f}"
+    (tmp_path / "p.json").write_text(json.dumps([{"instruction": p} for p in PROMPTS]))
+    words = ["generate", str(tmp_path / "p.json"), "--model", "tiny", "--base-url", server.url]
+    with pytest.raises(SystemExit) as left:
+        main([*words, "--out", str(tmp_path / "r"), "--cache", str(cache), "--dry-run", "--price", "1", "1"])
+    assert (left.value.code, (tmp_path / "r").exists(), len(server.bodies)) == (0, False, 5)
+    assert capsys.readouterr().out.startswith("dry run over 5 prompts: 0 of 5 requests would be sent")

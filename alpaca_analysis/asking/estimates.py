@@ -1,4 +1,4 @@
-"""How many requests a judge would be sent, and about what they would cost, before any is sent."""
+"""How many requests a model would be sent, and about what they would cost, before any is sent."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from alpaca_analysis.asking.replies import tokens
 from alpaca_analysis.asking.store import AnswerStore, default_path, request_key
-from alpaca_analysis.judging.judges import ChatJudge, Judge
 
 BYTES_PER_TOKEN = 4.0  # of English prose; other scripts and code have fewer
 SAMPLE = 200  # kept answers that are looked at
@@ -18,7 +18,7 @@ SAMPLE = 200  # kept answers that are looked at
 
 @dataclass(frozen=True)
 class Estimate:
-    """What judging would ask for.
+    """What judging, or generating, would ask for.
 
     Attributes
     ----------
@@ -50,31 +50,35 @@ class Estimate:
         return f"{said}; about ${self.cost:.4f}{most} ({self.basis})"
 
 
-def estimate(judge: Judge, requests: Sequence[dict], cache, share: float = 1.0) -> Estimate:
-    """Return how many requests a judge would be sent, and about what they would cost.
+def estimate(
+    who: Any, requests: Sequence[dict], cache, *, typical_tokens: float = 400.0, share: float = 1.0
+) -> Estimate:
+    """Return how many requests a model would be sent, and about what they would cost.
 
     Parameters
     ----------
-    judge : Judge
-        Who would be asked.
+    who : Judge or Backend
+        Who would be asked: ``is_kept``, ``server``, ``bound`` and ``cost``.
     requests : sequence of dict
         All requests.
     cache : path or False, optional
         File of kept answers.
+    typical_tokens : float
+        About the length of an answer.
     share : float
         Of the price that is charged, in batches.
 
     Returns
     -------
     Estimate
-        By the tokens of kept answers to the same judge where there are any, else by four bytes a token and
-        the length that is typical of the design's answers.
+        By the tokens of kept answers to the same requests where there are any, else by four bytes a token and
+        the typical length.
     """
-    kept, waiting = _kept(judge, requests, cache)
+    kept, waiting = _kept(who, requests, cache)
     n_kept = len(requests) - len(waiting)
-    if not isinstance(judge, ChatJudge):
-        return _by_kept_prices(judge, len(requests), n_kept, kept)
-    price = judge.server.price
+    if who.server is None:
+        return _by_kept_prices(who, len(requests), n_kept, kept)
+    price = who.server.price
     if price is None:
         return Estimate(len(requests), n_kept, None, None, "no price")
     counted = [(_bytes(request), *_usage(answer)) for request, answer in kept]
@@ -84,11 +88,11 @@ def estimate(judge: Judge, requests: Sequence[dict], cache, share: float = 1.0) 
         per_byte, length = prompts / max(sizes, 1.0), answers / len(known)
         basis = f"by the tokens of {len(known)} kept answers, {length:.0f} on average"
     else:
-        per_byte, length = 1 / BYTES_PER_TOKEN, float(judge.design.typical_tokens)
+        per_byte, length = 1 / BYTES_PER_TOKEN, float(typical_tokens)
         basis = f"assuming {BYTES_PER_TOKEN:g} bytes a token and answers of {length:.0f} tokens"
     prompt = per_byte * math.fsum(map(_bytes, waiting))
     cost = share * (price[0] * prompt + price[1] * length * len(waiting)) / 1e6
-    most = share * math.fsum(map(judge.bound, waiting))
+    most = share * math.fsum(map(who.bound, waiting))
     return Estimate(len(requests), n_kept, cost, most if math.isfinite(most) else None, basis)
 
 
@@ -104,9 +108,9 @@ def sum_of(estimates: Sequence[Estimate]) -> Estimate:
     )
 
 
-def _kept(judge, requests, cache):
+def _kept(who, requests, cache):
     """Return up to `SAMPLE` requests with their kept answers, and all requests without one."""
-    path = None if cache is False or not judge.is_kept else Path(cache or default_path())
+    path = None if cache is False or not who.is_kept else Path(cache or default_path())
     if path is None or not path.exists():
         return [], list(requests)
     kept: list[tuple[dict, dict]] = []
@@ -121,10 +125,10 @@ def _kept(judge, requests, cache):
     return kept, waiting
 
 
-def _by_kept_prices(judge, n_requests, n_kept, kept):
-    if not judge.is_kept:
+def _by_kept_prices(who, n_requests, n_kept, kept):
+    if not who.is_kept:
         return Estimate(n_requests, 0, None, None, "no price")
-    prices = [cost for _, answer in kept if (cost := judge.cost(answer))]
+    prices = [cost for _, answer in kept if (cost := who.cost(answer))]
     if not prices:
         return Estimate(n_requests, n_kept, None, None, "no price")
     mean = math.fsum(prices) / len(prices)
@@ -133,7 +137,9 @@ def _by_kept_prices(judge, n_requests, n_kept, kept):
 
 
 def _bytes(request):
-    return len(json.dumps(request["body"].get("messages", ""), ensure_ascii=False).encode("utf-8", "replace"))
+    body = request["body"]
+    asked = body.get("messages", body.get("prompt", ""))
+    return len(json.dumps(asked, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def _usage(answer):
