@@ -127,6 +127,9 @@ def confidence_sequence(
 @app.command("rank-sets")
 def rank_sets(
     sources: Sources,
+    dropped: Annotated[
+        bool, typer.Option("--dropped", help="Say how few instructions put each model above the next.")
+    ] = False,
     confidence_level: Level = 0.95,
     n_resamples: Resamples = 9999,
     seed: Seed = 0,
@@ -138,11 +141,8 @@ def rank_sets(
     """
     from alpaca_analysis import rank_sets as statistic
 
-    table = read(sources)
-    write(
-        statistic(table, confidence_level=confidence_level, n_resamples=n_resamples, rng=seed),
-        format,
-    )
+    how: dict[str, Any] = {"confidence_level": confidence_level, "n_resamples": n_resamples, "rng": seed}
+    write(statistic(read(sources), dropped=dropped, **how), format)
 
 
 @app.command()

@@ -21,7 +21,7 @@ VERBS = {
     "bounds": ["bounds", "{file}"],
     "compare": ["compare", "{file}", "--a", "a", "--b", "b"],
     "confidence-sequence": ["confidence-sequence", "{file}", "--a", "a", "--b", "b", "--margin", "0.05"],
-    "rank-sets": ["rank-sets", "{file}", "--n-resamples", "199"],
+    "rank-sets": ["rank-sets", "{file}", "--n-resamples", "199", "--dropped"],
     "ratings": ["ratings", "{battles}", "--n-resamples", "99"],
     "plan": ["plan", "{file}", "--a", "a", "--b", "b"],
     "detectable": ["detectable", "805"],

@@ -50,6 +50,8 @@ def results():
         "win_rate_bounds": aa.win_rate_bounds(table),
         "compare": aa.compare(table),
         "compare with a margin": aa.compare(table, margin=0.05),
+        "confidence_sequence": aa.confidence_sequence(table),
+        "confidence_sequence of a difference": aa.confidence_sequence(table, "a", "b", margin=0.05),
         "pairwise_differences": aa.pairwise_differences(table, **quick),
         "rank_sets": aa.rank_sets(table, **quick),
         "bradley_terry": aa.bradley_terry(table, **quick),

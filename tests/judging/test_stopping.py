@@ -182,6 +182,71 @@ def test_every_later_analysis_says_that_it_was_stopped(tmp_path):
     assert told[0].filename == __file__
 
 
+def _stopped_table():
+    """Return judgements of four models on shared instructions in both orders, of which one was stopped."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for model, rate in (("a", 0.8), ("b", 0.5), ("c", 0.4), ("d", 0.6)):
+        rows = {
+            "instruction_id": [f"i{k}" for k in range(40) for _ in range(2)],
+            "model": model,
+            "reference": "r",
+            "annotator": "judge",
+            "outcome": (rng.random(80) < rate).astype(float),
+            "position": [1, 2] * 40,
+            "length_model": rng.integers(50, 900, 80),
+            "length_reference": rng.integers(50, 900, 80),
+            "dataset": rng.choice(["x", "y"], 40).repeat(2),
+        }
+        parts.append(pd.DataFrame(rows))
+    table = pd.concat(parts, ignore_index=True)
+    why = "better than r after 40 of 80 instructions"
+    return table.assign(sequence=np.nan, stopped_early=np.where(table["model"] == "a", why, None))
+
+
+def _people(table):
+    people = pd.concat([table.assign(annotator=f"p{k}") for k in range(3)])
+    return people.drop(columns=["sequence", "stopped_early"])
+
+
+FEW = {"n_resamples": 49}
+EVERY = {
+    "win_rate": lambda t: aa.win_rate(t, **FEW),
+    "win_rate_bounds": aa.win_rate_bounds,
+    "compare": aa.compare,
+    "dropped_to_reverse": lambda t: aa.dropped_to_reverse(t, "a", "b"),
+    "dropped ratings": lambda t: aa.dropped_to_reverse(t, "a", "b", statistic="rating"),
+    "rank_sets": lambda t: aa.rank_sets(t, **FEW),
+    "pairwise_differences": lambda t: aa.pairwise_differences(t, **FEW),
+    "bradley_terry": lambda t: aa.bradley_terry(t, **FEW),
+    "plan_comparison": lambda t: aa.plan_comparison(t, "a", "b"),
+    "plan_order": lambda t: aa.plan_order(t, **FEW),
+    "check_first": lambda t: aa.check_first(t, "a"),
+    "check_claims": lambda t: aa.check_claims(
+        pd.DataFrame({"model": ["a"], "reference": ["r"], "printed": ["80.0"]}), t, **FEW
+    ),
+    "discrimination": lambda t: aa.discrimination(t, **FEW),
+    "fewer_instructions": lambda t: aa.fewer_instructions(t, sizes=[5], n_resamples=9),
+    "prefer_longer": lambda t: aa.prefer_longer(t, **FEW),
+    "prefer_first": lambda t: aa.prefer_first(t, **FEW),
+    "response_curve": lambda t: aa.response_curve(t, n_bins=3, **FEW),
+    "order_consistency": aa.order_consistency,
+    "order_rules": aa.order_rules,
+    "length_regression": aa.length_regression,
+    "fit_length_control": lambda t: aa.fit_length_control(t, difficulty=None),
+    "human_agreement": lambda t: aa.human_agreement(t, _people(t), **FEW),
+    "calibrated_win_rate": lambda t: aa.calibrated_win_rate(t, _people(t)[:200]),
+}
+
+
+@pytest.mark.filterwarnings("ignore::alpaca_analysis.UndefinedWarning")
+@pytest.mark.parametrize("name", EVERY)
+def test_every_statistic_warns(name):
+    table = _stopped_table()
+    with pytest.warns(aa.StoppedWarning, match="judging of 'a' was stopped early"):
+        EVERY[name](table)
+
+
 def test_an_audit_finds_it(tmp_path):
     said, _ = stopped(0.75)
     audit = aa.audit(aa.read_annotations(said.save(tmp_path / "results")), n_resamples=99)
