@@ -119,10 +119,8 @@ class Stopping:
         return f"{WORDS[self.verdict]} {self.name} after {self.n_asked} of {len(self.place)} instructions"
 
     def blocks(self, size: int) -> Iterator[list[Pair]]:
-        """Yield the pairs of `size` instructions at a time, in random order."""
-        rest = sorted(
-            self.pairs, key=lambda pair: self.place[pair.instruction]
-        )  # stable: repeats in their order
+        """Yield the pairs of `size` instructions at a time, in random order; those of one as they were."""
+        rest = sorted(self.pairs, key=lambda pair: self.place[pair.instruction])
         ends = [k for k in range(1, len(rest)) if rest[k].instruction != rest[k - 1].instruction]
         edges = [0, *ends[size - 1 :: size], len(rest)]
         for start, end in itertools.pairwise(edges):
