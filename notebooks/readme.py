@@ -67,7 +67,17 @@ def coverage() -> str:
     fisher = table[table["statistic"] == "win_rate_correlation"]
     models = "; ".join(f"{cell(part)} for {n} models" for n, part in fisher.groupby("n"))
     last = f"The same of Pearson correlations of win rates (Fisher's interval, n counts models): {models}.\n"
-    return f"{tables.to_markdown(pd.DataFrame(rows))}\n{last}"
+    return f"{tables.to_markdown(pd.DataFrame(rows))}\n{last}{people()}"
+
+
+def people() -> str:
+    """Return a line on what people would say, from few labels, instructions of unequal size included."""
+    table = aa.load("coverage_people")
+    table = table[~table["design"].isin(["errs differently", "weighted draw, taken as simple"])]
+    names = ["calibrated_win_rate", "compare_calibrated", "rogan_gladen_win_rate", "rogan_gladen"]
+    said = [f"`{name}` {cell(table[table['statistic'] == name])}" for name in names]
+    about = "The same of what people would say, from 40 to 150 labels, instructions of unequal size included"
+    return f"\n{about}: {'; '.join(said)}.\n"
 
 
 def cell(part: pd.DataFrame) -> str:

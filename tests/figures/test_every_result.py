@@ -11,7 +11,7 @@ import alpaca_analysis as aa
 from alpaca_analysis import AnnotationError, figures
 
 BUNDLED = (
-    "coverage_intervals", "length_control_v2", "length_control_corrected", "length_preference", "length_response",
+    "coverage_intervals", "coverage_people", "length_control_v2", "length_control_corrected", "length_preference", "length_response",
     "length_slopes", "style_preference", "style_control", "style_beyond_humans", "order_consistency",
     "length_beyond_humans", "length_specifications", "correlations_from_rows", "pandalm_agreement",
     "pandalm_agreement_differences", "pandalm_agreement_groups", "pandalm_agreement_growth",
@@ -38,6 +38,8 @@ def results():
         annotator="k", outcome=np.where(rng.random(len(table)) < 0.3, 0.0, table["outcome"])
     )
     judges = pd.concat([table, second])
+    some = second[second["instruction_id"] < "0150"].assign(annotator="p")
+    some["outcome"] = some["outcome"].round()
     sources = table.assign(dataset=np.where(rng.random(len(table)) < 0.5, "x", "y"))
     orders = pd.concat([table.assign(position=1), table.assign(position=2, outcome=second["outcome"])])
     quick = {"n_resamples": 199}
@@ -69,6 +71,10 @@ def results():
         "agreement_by_majority": aa.agreement_by_majority(items, people, **quick),
         "bias_beyond_humans": aa.bias_beyond_humans(items, people),
         "calibrated_win_rate": aa.calibrated_win_rate(items, people.iloc[:300]),
+        "rogan_gladen": aa.rogan_gladen(320, 400, sensitivity=(78, 80), specificity=(30, 40)),
+        "rogan_gladen_win_rate": aa.rogan_gladen_win_rate(items, people.iloc[:300], **quick),
+        "compare_calibrated": aa.compare_calibrated(table, some),
+        "calibrated_rank_sets": aa.calibrated_rank_sets(table, some, **quick),
         "label_budget": aa.label_budget(items, people),
         "krippendorff_alpha": aa.krippendorff_alpha(people, **quick),
         "alternative_test": aa.alternative_test(items, people),
