@@ -57,7 +57,8 @@ def dropped_to_reverse(
     Notes
     -----
     Few instructions that carry an order are no fault of the data, and not the same as a large p-value: the
-    number says what one would have to read to be convinced (Broderick, Giordano and Meager, 2020).
+    number says what one would have to read to be convinced (Broderick, Giordano and Meager, 2020):
+    ``browse(table[table["instruction_id"].isin(found["instruction_id"])])`` shows these pairs.
 
     References
     ----------
