@@ -7,9 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from alpaca_analysis.asking.server import ServerError
-
-LONGEST_PAUSE = 8.0  # seconds
+from alpaca_analysis.asking.server import FIRST_PAUSE, LONGEST_OWN_PAUSE, ServerError
 
 
 def call(function: Callable, *arguments: Any, retries: int = 0, who: str = "function") -> Any:
@@ -38,7 +36,7 @@ def call(function: Callable, *arguments: Any, retries: int = 0, who: str = "func
     """
     for attempt in range(retries + 1):
         if attempt:
-            time.sleep(min(LONGEST_PAUSE, 0.25 * 2**attempt) * random.uniform(0.5, 1.0))
+            time.sleep(min(LONGEST_OWN_PAUSE, FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.0))
         try:
             return function(*arguments)
         except Exception as error:  # whatever a person's function raises

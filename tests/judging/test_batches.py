@@ -52,6 +52,7 @@ def waits(n):
     )
 
 
+@pytest.mark.slow
 def test_hand_in_leave_and_collect(server, ask, tmp_path):
     with waits(8):
         first = ask()
@@ -143,6 +144,7 @@ def test_a_batch_whose_making_was_not_told_is_found_again(server, ask):
     assert len(server.batches) == 1
 
 
+@pytest.mark.slow
 def test_passing_faults_are_tried_again(server, ask):
     server.faults["/files"] = 503
     with waits(8):
@@ -241,6 +243,7 @@ def test_outputs_are_generated_in_batches_too(server, tmp_path):
         aa.generate(["a"], str, **options)
 
 
+@pytest.mark.slow
 def test_the_shell_hands_in_and_collects(server, outputs, tmp_path, capsys):
     from alpaca_analysis.cli import main
 

@@ -355,7 +355,8 @@ def test_a_judge_without_verdicts_is_not_paid_to_the_end(server, outputs, cache)
     assert "take another design" in result.records[-1]["reason"]
 
 
-def test_a_function_that_raises_costs_its_own_pair_only(outputs):
+def test_a_function_that_raises_costs_its_own_pair_only(outputs, monkeypatch):
+    monkeypatch.setattr("alpaca_analysis.asking.functions.FIRST_PAUSE", 0.001)
     calls = []
 
     def moody(instruction, first, second):

@@ -125,6 +125,7 @@ def test_before_anything_is_kept_the_estimate_goes_by_bytes(server, outputs, cac
     assert "assuming 4 bytes a token and answers of 400 tokens" in dry.basis
 
 
+@pytest.mark.slow
 def test_the_shell_prices_cached_prompts_and_asks_again(server, outputs, cache, tmp_path, capsys):
     paths = []
     for name, records in zip(("mine", "theirs"), outputs(2), strict=True):
@@ -146,6 +147,7 @@ def test_the_shell_prices_cached_prompts_and_asks_again(server, outputs, cache, 
     assert "--cached-price: found without --price" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_shell_takes_several_judges_and_dry_runs(server, outputs, cache, tmp_path, capsys):
     paths = []
     for name, records in zip(("mine", "theirs"), outputs(4), strict=True):
