@@ -41,6 +41,11 @@ from alpaca_analysis.foundations.files import write_text
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent / "build"
+COLLAPSED = """
+.celltag_hide-input .jp-InputArea-editor { max-height: 1.6em; overflow: hidden; opacity: 0.6; }
+.celltag_hide-input .jp-InputArea-editor:hover, .celltag_hide-input .jp-InputArea-editor:focus-within {
+  max-height: none; opacity: 1; }
+"""  # the checks, until someone points at them
 NO_REQUESTS = ("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url", "widget_renderer_url")
 
 
@@ -116,7 +121,8 @@ def draw_gallery(folder: Path) -> str | None:
 def to_html(notebook, title: str) -> str:
     """Return a page that asks nothing of any network."""
     exporter = HTMLExporter(embed_images=True, **dict.fromkeys(NO_REQUESTS, ""))
-    return exporter.from_notebook_node(notebook, {"metadata": {"name": title}})[0]
+    page = exporter.from_notebook_node(notebook, {"metadata": {"name": title}})[0]
+    return page.replace("</head>", f"<style>{COLLAPSED}</style></head>", 1)
 
 
 def published_numbers() -> pd.DataFrame:

@@ -222,7 +222,11 @@ def load_result(
     """
     if available(rows) in ("mirror", "cached"):
         result = _rows_once(rows, features, os.environ.get(MIRROR), str(cache_folder())).copy()
-        result = result if compute is None else compute(result)
+        if compute is not None:  # several results put together may have lost what they say of themselves
+            said = load(name).attrs
+            result = compute(result)
+            known = {key: said.get(key) for key in ("estimate", "fractions", "differences")}
+            result.attrs = known | result.attrs
         result.attrs["computed_from"] = rows
         print(f"{rows}: the rows" if compute is None else f"{name}: computed from the rows of {rows}")
         return result

@@ -116,6 +116,24 @@ def test_results_say_what_they_were_computed_from(monkeypatch, capsys, tmp_path)
     assert_frame_equal(table, from_patterns(sources.load("pandalm_counts")))
 
 
+@pytest.mark.rows
+def test_results_put_together_say_what_the_bundled_one_says(mirror):
+    """Frames whose settings differ lose them when they are concatenated; their columns mean the same."""
+    from alpaca_analysis import compare_agreement, show
+
+    def compute(rows):
+        people = rows["annotator"].astype(str).str.startswith("human")
+        pairs = [("gpt-3.5-turbo", "pandalm-7b"), ("gpt-3.5-turbo", "humans")]
+        return pd.concat(compare_agreement(rows[~people], rows[people], *p, method="t") for p in pairs)
+
+    found = sources.load_result("pandalm_agreement_differences", "pandalm", compute)
+    bundled = sources.load("pandalm_agreement_differences")
+    assert {key: found.attrs[key] for key in ("estimate", "fractions", "differences")} == {
+        key: bundled.attrs[key] for key in ("estimate", "fractions", "differences")
+    }
+    assert "difference (points)" in show(found).cells
+
+
 def test_rows_are_found_again_where_the_folder_changes(monkeypatch, capsys, tmp_path):
     """What is read once for several results is not taken for that of another folder."""
     monkeypatch.setenv("ALPACA_ANALYSIS_CACHE", str(tmp_path / "none"))
