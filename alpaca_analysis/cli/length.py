@@ -13,6 +13,7 @@ from alpaca_analysis.cli.options import (
     Level,
     Resamples,
     Seed,
+    SliceBy,
     Sources,
     WinRateInterval,
     read,
@@ -111,6 +112,7 @@ def length_response(
 @app.command("length-control")
 def length_control(
     sources: Sources,
+    by: SliceBy = None,
     difficulty: Annotated[str, typer.Option(help="published, joint or none.")] = "published",
     feature: Annotated[Feature, typer.Option(help="How length enters.")] = "tanh",
     method: Annotated[LengthControlInterval, typer.Option(help="Interval.")] = "sandwich",
@@ -129,6 +131,8 @@ def length_control(
     options: dict[str, Any] = {"confidence_level": confidence_level, "n_resamples": n_resamples, "rng": seed}
     table = read(sources)
     write(
-        fit_length_control(table, difficulty=chosen, feature=feature, method=method, **options),
+        fit_length_control(
+            table, by=by or None, difficulty=chosen, feature=feature, method=method, **options
+        ),
         format,
     )

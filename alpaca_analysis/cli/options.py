@@ -50,6 +50,10 @@ StrongWeight = Annotated[
 ]
 PAIRS = {"column": Columns, "value": Verdicts, "strong_weight": StrongWeight}
 By = Annotated[list[str] | None, typer.Option(help="Column that makes a group; repeat for several.")]
+SliceBy = Annotated[
+    list[str] | None,
+    typer.Option("--by", help="Column that cuts into slices, compared at once; repeat for several."),
+]
 Interval = Annotated[options.Interval, typer.Option(help="Interval.")]
 WinRateInterval = Annotated[options.WinRateInterval, typer.Option(help="Interval.")]
 Level = Annotated[float, typer.Option(help="Coverage of the intervals.")]
@@ -157,6 +161,8 @@ def write(result: Any, format: Format) -> None:
     from alpaca_analysis.present.tables import show, to_csv, to_latex, to_markdown
 
     frame = result.to_frame() if hasattr(result, "to_frame") else result
+    if format in (Format.csv, Format.json) and frame.attrs.get("slices"):
+        note(frame.attrs["slices"]["note"])
     if format is Format.csv:
         text = to_csv(frame) or ""
     elif format is Format.json:

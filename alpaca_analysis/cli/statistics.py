@@ -17,6 +17,7 @@ from alpaca_analysis.cli.options import (
     Power,
     Resamples,
     Seed,
+    SliceBy,
     Sources,
     WinRateInterval,
     note,
@@ -77,6 +78,7 @@ def compare(
     sources: Sources,
     a: Annotated[str | None, typer.Option(help="One model; without, every other one.")] = None,
     b: Annotated[str | None, typer.Option(help="The other model, or the baseline of all.")] = None,
+    by: SliceBy = None,
     margin: Annotated[
         float | None, typer.Option(help="Difference that would not matter, a fraction: gives verdicts.")
     ] = None,
@@ -94,6 +96,7 @@ def compare(
     from alpaca_analysis import compare as statistic
 
     how: dict[str, Any] = {"confidence_level": confidence_level, "n_resamples": n_resamples, "rng": seed}
+    how["by"] = by or None
     write(statistic(read(sources), a, b, margin=margin, adjust=adjust, method=method, **how), format)
 
 
@@ -127,6 +130,7 @@ def confidence_sequence(
 @app.command("rank-sets")
 def rank_sets(
     sources: Sources,
+    by: SliceBy = None,
     dropped: Annotated[
         bool, typer.Option("--dropped", help="Say how few instructions put each model above the next.")
     ] = False,
@@ -142,12 +146,14 @@ def rank_sets(
     from alpaca_analysis import rank_sets as statistic
 
     how: dict[str, Any] = {"confidence_level": confidence_level, "n_resamples": n_resamples, "rng": seed}
+    how["by"] = by or None
     write(statistic(read(sources), dropped=dropped, **how), format)
 
 
 @app.command()
 def ratings(
     sources: Sources,
+    by: SliceBy = None,
     covariate: Annotated[
         list[str] | None, typer.Option(help="Column to control for; repeat for several.")
     ] = None,
@@ -163,7 +169,7 @@ def ratings(
     from alpaca_analysis import bradley_terry
 
     options: dict[str, Any] = {"confidence_level": confidence_level, "n_resamples": n_resamples, "rng": seed}
-    write(bradley_terry(read(sources), covariates=covariate or (), **options), format)
+    write(bradley_terry(read(sources), by=by or None, covariates=covariate or (), **options), format)
 
 
 @app.command()
@@ -225,6 +231,7 @@ def agreement(
     humans: Annotated[
         list[str], typer.Option(help="File of human judgements of the same pairs; repeatable.")
     ],
+    by: SliceBy = None,
     scoring: Annotated[Scoring, typer.Option(help="How draws are scored.")] = "zero_one",
     method: Interval = "bca",
     confidence_level: Level = 0.95,
@@ -240,7 +247,7 @@ def agreement(
 
     options: dict[str, Any] = {"confidence_level": confidence_level, "n_resamples": n_resamples, "rng": seed}
     options |= {"scoring": scoring, "method": method}
-    write(human_agreement(read(sources), read(humans), **options), format)
+    write(human_agreement(read(sources), read(humans), by=by or None, **options), format)
 
 
 @app.command()

@@ -59,6 +59,7 @@ def files(tmp_path_factory):
                 "position": rng.integers(1, 3, N),
                 "list_model": rng.integers(0, 2, N),
                 "list_reference": rng.integers(0, 2, N),
+                "topic": np.where(np.arange(N) < N // 2, "art", "law"),
             }
         )
         for model, rate in (("a", 0.7), ("b", 0.4))
@@ -68,7 +69,7 @@ def files(tmp_path_factory):
     )
     sides = rng.permuted(np.tile(["a", "b", "c"], (90, 1)), axis=1)
     battles = [
-        {"question_id": f"q{k}", "model_a": a, "model_b": b, "winner": w, "judge": "arena"}
+        {"question_id": f"q{k}", "model_a": a, "model_b": b, "winner": w, "judge": "arena", "topic": k % 2}
         for k, ((a, b, _), w) in enumerate(
             zip(sides.tolist(), rng.choice(["model_a", "model_b"], 90), strict=True)
         )
@@ -439,3 +440,29 @@ def test_refusals_speak_the_words_of_the_shell(capsys, tmp_path):
     code, out, _ = run(capsys, ["win-rate", str(path), "--format", "csv", *by])
     assert code == 0
     assert len(out.splitlines()) == 1 + 5  # a and b from either side, by both judges where they met
+
+
+SLICED = ("compare", "rank-sets", "ratings", "agreement", "length-control")
+
+
+@pytest.mark.parametrize("verb", SLICED)
+def test_by_cuts_into_slices(capsys, files, verb):
+    command = [part.format(**files) for part in VERBS[verb]]
+    code, out, err = run(capsys, [*command, "--by", "topic", "--format", "csv"])
+    assert code == 0
+    found = pd.read_csv(io.StringIO(out))
+    assert found.columns[0] == "topic"
+    assert found["topic"].nunique() == 2
+    assert re.search(r"test that all slices are equal: F\(\d+, [\d.]+\) = [\d.]+, p [=<]", err)
+    code, out, _ = run(capsys, [*command, "--by", "topic"])
+    assert "test that all slices are equal: F(" in out
+    code, _, err = run(capsys, [*command, "--by", "subject"])
+    assert (code, err.count("\n")) == (1, 1)
+    assert "a column 'subject'" in err
+
+
+def test_by_takes_several_columns(capsys, files):
+    command = ["compare", str(files["file"]), "--by", "topic", "--by", "list_model", "--format", "csv"]
+    code, out, _ = run(capsys, command)
+    assert code == 0
+    assert pd.read_csv(io.StringIO(out)).columns[:2].tolist() == ["topic", "list_model"]
