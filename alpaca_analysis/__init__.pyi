@@ -119,6 +119,7 @@ from .explorers.labelling import Labeller as Labeller
 # Everything at once
 from .audits.auditing import audit as audit
 from .audits.auditing import Audit as Audit
+from .audits.sliced import AuditSlices as AuditSlices
 from .explorers.explorer import explore as explore
 from .explorers.explorer import Explorer as Explorer
 

@@ -6,10 +6,11 @@ import html
 import os
 import textwrap
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -18,6 +19,7 @@ from alpaca_analysis.audits.biases import NEEDS as BIAS_NEEDS
 from alpaca_analysis.audits.biases import bias_sections
 from alpaca_analysis.audits.checks import answer, checks, names, summary
 from alpaca_analysis.audits.examples import examples
+from alpaca_analysis.audits.sliced import AuditSlices, audit_in_slices
 from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.errors import AnnotationError, StoppedWarning, UndefinedWarning
 from alpaca_analysis.foundations.files import write_json, write_text
@@ -86,6 +88,11 @@ class Audit:
         head = f"{self._headline()}: {self._summary()}"
         return f"<p>{html.escape(head)}</p>\n{show(self.findings).to_html()}"
 
+    @property
+    def summary(self) -> str:
+        """What all checks came to, in a sentence."""
+        return self._summary()
+
     def _summary(self):
         first = answer(self.findings)
         asked = self.checks()
@@ -151,15 +158,22 @@ def _paragraph(finding, width=100):
     return "\n    ".join([head, *lines])
 
 
+_COLUMNS = (
+    *("severity", "check", "model", "finding", "evidence", "estimate", "standard_error"),
+    *("ci_low", "ci_high", "pvalue", "pvalue_holm", "reason", "note"),
+)
+
+
 def audit(
     table: pd.DataFrame,
     *,
+    by: str | Sequence[str] | None = None,
     humans: pd.DataFrame | None = None,
     claims: pd.DataFrame | None = None,
     families: Mapping[str, str] | None = None,
     n_resamples: int = 9999,
     rng=0,
-) -> Audit:
+) -> Audit | AuditSlices:
     """Audit the judgements of one judge.
 
     Looks at data health, win rates, preference for length, length control, position, both orders, repeats and
@@ -172,10 +186,15 @@ def audit(
     ----------
     table : DataFrame
         Judgements, as `read_annotations` returns them.
+    by : str or sequence of str, optional
+        Columns that cut the table into slices, such as "category": each is audited alone. The numbers that
+        checks test get intervals that hold in all slices at once (Bonferroni) and p-values adjusted for all
+        tests of all slices; a Wald test says of each whether it is the same in all slices.
     humans : DataFrame, optional
         Judgements of the same pairs by people.
     claims : DataFrame, optional
-        Printed win rates: ``model``, ``reference``, ``printed`` (percent, as text).
+        Printed win rates: ``model``, ``reference``, ``printed`` (percent, as text). They are about all
+        judgements, so not with `by`.
     families : mapping of str to str, optional
         Family of each model and judge by name, as of `self_preference`; by default what names say.
     n_resamples : int
@@ -185,8 +204,9 @@ def audit(
 
     Returns
     -------
-    Audit
-        ``.to_frame()``, ``.to_html(path)``, ``.to_json(path)``, ``.results``.
+    Audit, or AuditSlices where `by` is given
+        ``.to_frame()``, ``.to_html(path)``, ``.to_json(path)``, ``.results``. Slices hold the audit of each
+        by its name (``found["code"]``), the numbers of all in ``.checks()``, the tests in ``.equality``.
 
     Raises
     ------
@@ -210,6 +230,12 @@ def audit(
     options.whole("n_resamples", n_resamples)
     if families is not None:
         given_families(families)
+    if by is not None:
+        by = options.groups(by, _COLUMNS)
+        if claims is not None:
+            raise ValueError("claims: printed numbers are about all judgements; check them without `by`")
+        one: Callable[..., Any] = partial(audit, families=families, n_resamples=n_resamples, rng=rng)
+        return audit_in_slices(table, humans, by, one)
     attrs = table.attrs
     table = check(table, at_any_time=True)
     table.attrs = {"stop_said": True}  # the findings say it

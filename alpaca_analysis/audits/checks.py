@@ -76,7 +76,7 @@ def checks(findings: pd.DataFrame, results: dict[str, pd.DataFrame], settings: d
     named = {"": "not looked at", "none": "fine"}
     frame.insert(2, "status", frame["severity"].map(lambda severity: named.get(severity, "flagged")))
     frame = frame.join(pd.DataFrame([_effect(name, results) for name in frame["check"]]))
-    frame["pvalue_holm"] = _holm(frame["pvalue"].where(frame["status"] != "not looked at"))
+    frame["pvalue_holm"] = adjusted(frame["pvalue"].where(frame["status"] != "not looked at"))
     order = frame["severity"].map([*SEVERITIES, "none", ""].index)
     return frame.iloc[order.argsort(kind="stable")].reset_index(drop=True)
 
@@ -144,7 +144,7 @@ def _strongest(frame, distance, estimate):
     return {"estimate": row[estimate], **{c: row[c] for c in ("ci_low", "ci_high")}, "pvalue": pvalue}
 
 
-def _holm(pvalues):
+def adjusted(pvalues: pd.Series) -> pd.Series:
     """Return Holm's adjusted p-values; statsmodels has them too, and takes a second to load."""
     ordered = pvalues.dropna().sort_values()
     steps = ordered * np.arange(len(ordered), 0, -1)

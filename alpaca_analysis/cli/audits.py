@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +12,7 @@ from alpaca_analysis.cli.options import (
     FormatOption,
     Resamples,
     Seed,
+    SliceBy,
     Sources,
     is_bundled,
     note,
@@ -28,6 +29,7 @@ FailOn = Literal["high", "medium", "low"]
 @app.command()
 def audit(
     sources: Sources,
+    by: SliceBy = None,
     html: Annotated[Path | None, typer.Option(help="Write the report as one page.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write findings and results as JSON.")] = None,
     humans: Annotated[
@@ -52,9 +54,8 @@ def audit(
 
     people = read(humans) if humans else None
     printed = read_claims(claims) if claims else None
-    result = statistic(
-        read(sources, features=True), humans=people, claims=printed, n_resamples=n_resamples, rng=seed
-    )
+    how: dict[str, Any] = {"by": by or None, "n_resamples": n_resamples, "rng": seed}
+    result = statistic(read(sources, features=True), humans=people, claims=printed, **how)
     for path, save in ((html, result.to_html), (json, result.to_json)):
         if path:
             note(save(path), label="written")

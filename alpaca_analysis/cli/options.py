@@ -157,6 +157,7 @@ def read_csv(path: Path, *required: str, **types):
 def write(result: Any, format: Format) -> None:
     """Print a result to standard output."""
     from alpaca_analysis.audits.auditing import Audit
+    from alpaca_analysis.audits.sliced import AuditSlices
     from alpaca_analysis.present.rendering import records
     from alpaca_analysis.present.tables import show, to_csv, to_latex, to_markdown
 
@@ -170,7 +171,7 @@ def write(result: Any, format: Format) -> None:
     elif format in (Format.markdown, Format.latex):
         text = f"{(to_markdown if format is Format.markdown else to_latex)(frame)}\n"
     else:
-        text = f"{result if isinstance(result, Audit) else show(frame)}\n"
+        text = f"{result if isinstance(result, Audit | AuditSlices) else show(frame)}\n"
     write_text(text)
 
 

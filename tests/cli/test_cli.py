@@ -466,3 +466,14 @@ def test_by_takes_several_columns(capsys, files):
     code, out, _ = run(capsys, command)
     assert code == 0
     assert pd.read_csv(io.StringIO(out)).columns[:2].tolist() == ["topic", "list_model"]
+
+
+def test_an_audit_in_slices(capsys, files, tmp_path):
+    page = tmp_path / "audit.html"
+    command = ["audit", files["file"], "--n-resamples", "99", "--by", "topic"]
+    code, out, _ = run(capsys, [*command, "--html", page])
+    assert code == 0
+    assert out.startswith("Audit in 2 slices by topic.")
+    assert "All slices equal?" in page.read_text(encoding="utf-8")
+    code, out, _ = run(capsys, [*command, "--format", "csv"])
+    assert pd.read_csv(io.StringIO(out)).columns[:2].tolist() == ["topic", "severity"]

@@ -107,6 +107,7 @@ def test_what_cannot_be_tested_says_why():
     assert constant.known.tolist() == [False, True]
 
 
+@pytest.mark.slow
 def test_the_largest_t_of_slices_that_share_nothing_and_of_slices_that_share_all():
     rng = np.random.default_rng(5)
     groups = list(rng.normal(size=(6, 500)))

@@ -20,6 +20,7 @@ def judged(n=180, seed=0, agree=(0.9, 0.6, 0.75)):
     return said(np.where(right, truth, 1 - truth), topic=topic), people(*votes)
 
 
+@pytest.mark.slow
 def test_each_slice_has_the_agreement_of_its_pairs_alone():
     judge, humans = judged()
     found = aa.human_agreement(judge, humans, by="topic", n_resamples=499)

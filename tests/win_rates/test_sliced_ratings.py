@@ -46,6 +46,7 @@ def test_contributions_are_those_of_a_clustered_regression():
     np.testing.assert_allclose(share.sum(axis=1), 0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_each_slice_is_rated_alone_and_intervals_hold_for_all():
     rows = battles(shift=1.5)
     found = aa.bradley_terry(rows, by="language", n_resamples=299)
@@ -69,6 +70,7 @@ def test_each_slice_is_rated_alone_and_intervals_hold_for_all():
     assert equal["pvalue"] > 0.05
 
 
+@pytest.mark.slow
 def test_slices_of_the_same_instructions_are_compared_pair_by_pair():
     rows = battles(n=300)
     other = np.where(np.random.default_rng(2).random(300) < 0.1, 1 - rows["outcome"], rows["outcome"])
@@ -97,6 +99,7 @@ def test_a_slice_that_cannot_be_rated_says_why():
     assert found.equality["n_labels"] == 2
 
 
+@pytest.mark.slow
 def test_covariates_and_counts_have_slices_too():
     rows = battles(n=300).assign(position=np.arange(300) // 2 % 2 + 1)
     found = aa.bradley_terry(rows, by="language", covariates=["position"], n_resamples=99)

@@ -26,6 +26,7 @@ def judged(n=240, *, models=3, topics=3, shared=False, seed=0, gap=0.15):
     return pd.concat(parts, ignore_index=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_each_slice_has_the_estimates_of_its_rows_alone(name):
     rows, statistic = judged(), getattr(aa, name)
@@ -66,6 +67,7 @@ def test_the_differences_are_tested_as_a_clustered_regression_does():
     assert found["pvalue_adjusted"].between(found["pvalue"], 1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_slices_that_repeat_the_same_judgements_cost_nothing(name):
     rows, statistic = judged(shared=True), getattr(aa, name)
@@ -109,6 +111,7 @@ def test_what_cannot_be_cut_by_is_one_clear_error(name):
         statistic(rows.assign(reference=np.where(rows.index < 10, "a", "b")), by="topic")
 
 
+@pytest.mark.slow
 def test_several_columns_and_judges_as_slices():
     rows = judged(n=120)
     rows["turn"] = 1 + (rows["instruction_id"].str[1:].astype(int) // 3) % 2
@@ -120,6 +123,7 @@ def test_several_columns_and_judges_as_slices():
     np.testing.assert_allclose(found.attrs["slices"]["df"], (1, 119))  # the same instructions: a paired test
 
 
+@pytest.mark.slow
 def test_counts_without_instructions_have_slices_too():
     counts = pd.DataFrame({"model": ["a", "b"] * 2, "n_wins": [60, 50, 30, 45], "n_losses": [40, 50, 70, 55]})
     parts = [

@@ -16,6 +16,7 @@ def judged(n=450, **options):
     return rows.assign(topic=np.array(["art", "code", "law"])[number % 3]), difficulty
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["sandwich", "bca"])
 def test_each_slice_is_fitted_alone_and_intervals_hold_for_all(method):
     rows, difficulty = judged()
@@ -51,6 +52,7 @@ def test_two_topics_give_welchs_test_of_log_odds():
     np.testing.assert_allclose(frame["ci_low"], special.expit(odds - half))
 
 
+@pytest.mark.slow
 def test_instructions_in_several_slices_are_paired():
     rows, _ = judged(n=300)
     rows = rows[rows["model"] == "a"]
@@ -64,6 +66,7 @@ def test_instructions_in_several_slices_are_paired():
     np.testing.assert_allclose(paired["df"], (1, 299))
 
 
+@pytest.mark.slow
 def test_joint_difficulties_have_slices_too():
     rows, _ = judged(n=240, models=[f"m{k}" for k in range(4)])
     with pytest.warns(UserWarning, match="from only 4 models"):
