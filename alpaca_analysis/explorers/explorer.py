@@ -92,6 +92,7 @@ class Explorer:
                 layout=wide,
             ),
             "control": w.Dropdown(options=list(views.CONTROLS), description="Length", layout=wide),
+            "by": w.Dropdown(description="Slices", layout=wide),
         }
         self._upload = w.FileUpload(
             description="Own file", accept=".json,.jsonl,.csv,.parquet,.gz", layout=wide
@@ -105,7 +106,7 @@ class Explorer:
         }
         self.buttons["pairs"].on_click(lambda _: self.open_pairs())
         self.buttons["save"].on_click(lambda _: self._save())
-        groups = (("data", "judge", "source"), ("models",), ("a", "b"), ("method", "level", "control"))
+        groups = (("data", "judge", "source"), ("models",), ("a", "b"), ("method", "level", "control", "by"))
         columns = [w.VBox([self.controls[name] for name in names]) for names in groups]
         columns[0].children += (self._upload,)
         self.widget = w.VBox(
@@ -205,7 +206,7 @@ class Explorer:
         ----------
         **choices
             ``data``, ``judge``, ``source``, ``view``, ``models``, ``a``, ``b``, ``method``, ``level``,
-            ``control``.
+            ``control``, ``by``.
 
         Raises
         ------
@@ -289,6 +290,8 @@ class Explorer:
         table = views.judged_by(table, controls["judge"].value)
         sources = sorted(map(str, table["dataset"].dropna().unique()))
         _offer_options(controls["source"], [("all", ""), *((printable(s), s) for s in sources)])
+        columns = views.slice_columns(table)
+        _offer_options(controls["by"], [("none", ""), *((printable(c), c) for c in columns)])
         models = views.best_first(table)
         options = [(printable(m), m) for m in models]
         chosen = controls["models"].value

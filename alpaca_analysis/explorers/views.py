@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from alpaca_analysis.explorers.charts import Chart, Mark, chart
+from alpaca_analysis.explorers.window.parts import NEVER
 
 VIEWS = ("leaderboard", "ranks", "head-to-head", "length response", "people", "style")
 METHODS = ("bca", "percentile", "t", "wilson")
@@ -22,6 +23,7 @@ CONTROLS: dict[str, dict] = {
     "and at equal length: no difficulties": {"difficulty": None},
     "and at equal length: log ratio": {"difficulty": None, "feature": "log_ratio"},
 }
+MOST_SLICES = 20  # values of a column that cuts into slices
 AT_FIRST = 12  # models chosen when data are opened
 N_RESAMPLES = 1999  # so that nobody waits; the caption says so
 N_BINS = 8
@@ -29,10 +31,10 @@ WIDTH = 4.9  # inches of the figure on a page without a kernel
 # The controls that each view reads; the others are disabled.
 USED = {
     "leaderboard": {"models", "source", "method", "level", "control"},
-    "ranks": {"models", "source", "level"},
-    "head-to-head": {"a", "b", "source", "method", "level"},
+    "ranks": {"models", "source", "level", "by"},
+    "head-to-head": {"a", "b", "source", "method", "level", "by"},
     "length response": {"models", "source", "method", "level"},
-    "people": {"method", "level"},
+    "people": {"method", "level", "by"},
     "style": {"models", "source", "method", "level"},
 }
 
@@ -55,6 +57,7 @@ class Choice:
     method: str
     level: float
     control: str
+    by: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,32 @@ def judged_by(table: pd.DataFrame, judge: tuple) -> pd.DataFrame:
     for column, name in zip(("annotator", "reference"), judge, strict=True):
         keep &= table[column].isna() if name is None else table[column] == name
     return table[keep]
+
+
+def slice_columns(table: pd.DataFrame) -> list[str]:
+    """Return the columns that can cut the table into slices: with few values, and not of what is measured."""
+    never = {*NEVER, "model", "reference", "annotator"}
+    found = []
+    for column in table.columns:
+        values = table[column].dropna()
+        if column in never or pd.api.types.is_float_dtype(values):
+            continue
+        try:
+            levels = values.nunique()
+        except TypeError:  # lists and the like
+            continue
+        if 1 < levels <= MOST_SLICES:
+            found.append(column)
+    return found
+
+
+def _in_slices(result: pd.DataFrame, by: str, name: str) -> tuple[pd.DataFrame, list[str], str]:
+    """Return a result in slices as figures take it, the names of its rows, and what is said of its slices."""
+    if not by:
+        return result, [str(value) for value in result[name]], ""
+    names = [f"{value}: {one}" for value, one in zip(result[by], result[name], strict=True)]
+    said = result.attrs["slices"]["note"]
+    return result.assign(**{name: names}), names, said[:1].upper() + said[1:] + "."
 
 
 def best_first(table: pd.DataFrame) -> list[str]:
@@ -295,16 +324,20 @@ def _ranks(rows, choice, data):
     part = _chosen(rows, choice)
     if part["model"].nunique() < 2:
         raise ViewError("Choose at least two models.")
-    options = {"confidence_level": choice.level, "n_resamples": 499}
+    options = {"confidence_level": choice.level, "n_resamples": 499} | (
+        {"by": choice.by} if choice.by else {}
+    )
     result = rank_sets(part, **options)
+    shown, names, said = _in_slices(result.dropna(subset=["rank"]), choice.by, "model")
+    ends = ("simultaneous_low", "simultaneous_high") if choice.by else ("rank_low", "rank_high")
     drawn = chart(
-        result,
-        result["model"],
+        shown,
+        names,
         "rank",
-        low="rank_low",
-        high="rank_high",
+        low=ends[0],
+        high=ends[1],
         factor=1.0,
-        label=f"Rank among the {len(result)} chosen, and the ranks each may have",
+        label=f"Rank among the {part['model'].nunique()} chosen, and the ranks each may have",
         whole=True,
     )
     code = _code(
@@ -315,7 +348,7 @@ def _ranks(rows, choice, data):
         models=choice.models,
     )
     pairs = {"models": choice.models, "sort": "surprise"}
-    return Answer(result, "", drawn, lambda width: figures.rank_sets(result, width=width), code, pairs)
+    return Answer(result, said, drawn, lambda width: figures.rank_sets(shown, width=width), code, pairs)
 
 
 def _head_to_head(rows, choice, data):
@@ -326,6 +359,8 @@ def _head_to_head(rows, choice, data):
         raise ViewError("Choose two different models.")
     pair = _only(rows, (choice.a, choice.b))
     options = _options(choice, wilson=False)
+    if choice.by:
+        return _head_to_head_in_slices(pair, choice, data, options)
     parts = {"all instructions" if not choice.source else choice.source: pair}
     if not choice.source and pair["dataset"].notna().all():
         parts |= {str(name): part for name, part in pair.groupby("dataset", observed=True)}
@@ -358,6 +393,21 @@ def _head_to_head(rows, choice, data):
     return Answer(
         result, _said(choice), drawn, lambda width: figures.difference(whole, width=width), code, pairs
     )
+
+
+def _head_to_head_in_slices(pair, choice, data, options):
+    from alpaca_analysis import figures
+    from alpaca_analysis.win_rates.two_models import compare
+
+    options = {"by": choice.by, **options}
+    result = compare(pair, choice.a, choice.b, **options)
+    shown, _, said = _in_slices(result, choice.by, "model_a")
+    label = f"Difference of win rates (points), {choice.a} less {choice.b}"
+    drawn = chart(result, result[choice.by], "difference", label=label, rule=0.0, sign=True)
+    call = f"result = aa.compare(table, {choice.a!r}, {choice.b!r}, {_written(options)})"
+    code = _code(data, choice, call, models=(choice.a, choice.b))
+    pairs = {"models": (choice.a, choice.b), "sort": "surprise"}
+    return Answer(result, said, drawn, lambda width: figures.difference(shown, width=width), code, pairs)
 
 
 def _response(rows, choice, data):
@@ -412,8 +462,10 @@ def _people(rows, choice, data):
         )
     options = _options(choice, wilson=False)
     rows = rows.assign(annotator=rows["annotator"].astype(object).fillna("the judge"))
+    options |= {"by": choice.by} if choice.by else {}
     result = human_agreement(rows, data.humans, remaining=True, **options)
-    drawn = chart(result, result["annotator"], "agreement", label="Agreement with the remaining people (%)")
+    shown, names, said = _in_slices(result, choice.by, "annotator")
+    drawn = chart(result, names, "agreement", label="Agreement with the remaining people (%)")
     code = _code(
         data,
         choice,
@@ -421,8 +473,8 @@ def _people(rows, choice, data):
         "ax = figures.agreement(result)",
     )
     pairs = {"models": None, "sort": "disagreement"}
-    draw = lambda width: figures.agreement(result, width=width)  # noqa: E731
-    return Answer(result, _said(choice), drawn, draw, code, pairs)
+    draw = lambda width: figures.agreement(shown, width=width)  # noqa: E731
+    return Answer(result, said or _said(choice), drawn, draw, code, pairs)
 
 
 def _style(rows, choice, data):

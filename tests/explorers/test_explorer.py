@@ -111,6 +111,25 @@ def test_length_control_is_fitted_as_chosen(explorer, rows, control):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("view", ["ranks", "head-to-head", "people"])
+def test_a_column_cuts_into_slices(explorer, rows, view):
+    assert [value for _, value in explorer.controls["by"].options] == ["", "dataset"]
+    explorer.choose(view=view, by="dataset", models=["a", "b"], a="a", b="b")
+    assert explorer.result.columns[0] == "dataset"
+    assert "test that all slices are equal: F(" in explorer.answer.message
+    assert explorer.answer.picture.startswith(PNG)
+    assert "by='dataset'" in explorer.code
+    names = re.findall(r'<th scope="row">([^<]*)</th>', explorer._chart.value)
+    assert all(name.startswith(("koala", "vicuna")) for name in names)
+    assert len(names) == len(explorer.result)
+    judged = rows[rows["model"] != "c"].drop_duplicates(["instruction_id", "model"])
+    votes = [judged.assign(annotator=w, outcome=np.roll(judged["outcome"], k)) for k, w in enumerate("pq")]
+    space = {"table": rows, "humans": pd.concat(votes, ignore_index=True)}
+    exec(explorer.code, space)
+    pd.testing.assert_frame_equal(space["result"], explorer.result)
+
+
+@pytest.mark.slow
 def test_the_same_choice_is_answered_from_memory(explorer):
     first = explorer.answer
     explorer.choose(view="length response").choose(view="leaderboard")
