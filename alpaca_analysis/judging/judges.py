@@ -19,7 +19,7 @@ from dataclasses import asdict
 
 from alpaca_analysis.asking.fields import check_fields
 from alpaca_analysis.asking.functions import call, name_of
-from alpaca_analysis.asking.providers import connect
+from alpaca_analysis.asking.providers import PREFIX, connect
 from alpaca_analysis.asking.replies import finish_reason, refusal, reply_text
 from alpaca_analysis.asking.server import Server
 from alpaca_analysis.foundations import options
@@ -381,7 +381,8 @@ def make_judge(judge) -> Judge:
     Parameters
     ----------
     judge : str, callable or Judge
-        ``"length"``, ``"random"``, ``"alpaca_eval:NAME"``, a function (see `FunctionJudge`) or a judge.
+        ``"length"``, ``"random"``, ``"alpaca_eval:NAME"``, ``"litellm:NAME"``, a function (see
+        `FunctionJudge`) or a judge.
 
     Examples
     --------
@@ -400,8 +401,11 @@ def make_judge(judge) -> Judge:
         from alpaca_analysis.judging.alpaca_eval_judge import AlpacaEvalJudge
 
         return AlpacaEvalJudge(judge.removeprefix("alpaca_eval:"))
+    if isinstance(judge, str) and judge.startswith(PREFIX):
+        return ChatJudge(judge)
     if callable(judge):
         return FunctionJudge(judge)
     raise ValueError(
-        f"judge: found {judge!r}, expected 'length', 'random', 'alpaca_eval:NAME', a function or a Judge"
+        f"judge: found {judge!r}, expected 'length', 'random', 'alpaca_eval:NAME', 'litellm:NAME', a "
+        "function or a Judge"
     )

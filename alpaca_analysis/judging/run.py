@@ -59,9 +59,10 @@ def judge(
         ``generator`` and ``dataset``. Conversations of several turns are lists of turns or of messages, and
         are judged as a whole (see `read_model_outputs`).
     judge : str, callable or Judge, or list of them
-        ``"length"`` (more characters win), ``"random"``, ``"alpaca_eval:NAME"``, a function of
-        instruction, first and second output (see `FunctionJudge`), or a `ChatJudge`. Several judge the same
-        pairs one after the other, told apart by their names; `panel` and `human_agreement` compare them.
+        ``"length"`` (more characters win), ``"random"``, ``"alpaca_eval:NAME"``, ``"litellm:NAME"``, a
+        function of instruction, first and second output (see `FunctionJudge`), or a `ChatJudge`. Several
+        judge the same pairs one after the other, told apart by their names; `panel` and `human_agreement`
+        compare them.
     model, reference : str, optional
         Names; by default the ``generator`` of the records.
     order : {"auto", "both", "random", "model_first", "reference_first"}

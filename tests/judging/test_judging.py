@@ -208,7 +208,7 @@ def test_an_alpaca_eval_annotator_is_a_judge(alpaca_eval, tmp_path):
     (folder / "configs.yaml").write_text(CONFIG)
     (folder / "prompt.txt").write_text("{instruction}\n{output_1}\n{output_2}\n")
     asked = AlpacaEvalJudge("constant", options={"base_dir": tmp_path})
-    frame = judge(MINE, THEIRS, judge=asked, order="both").to_frame()
+    frame = judge(MINE, THEIRS, judge=asked, order="both", cache=False).to_frame()
     # It always names the first: who is shown first wins, and the position says so.
     expected = [0.5 if i == 2 else float(position == 1) for i in range(5) for position in (1, 2)]
     assert frame["outcome"].tolist() == expected

@@ -76,6 +76,12 @@ def test_a_judge_is_asked_through_litellm(litellm, outputs, tmp_path, monkeypatc
     assert judged.settings["judge"]["price_per_million_tokens"] == pytest.approx([3.0, 15.0, 0.3])
 
 
+def test_a_name_is_enough(litellm, outputs):
+    judged = judge(*outputs(1), judge=["litellm:anthropic/claude", "length"], cache=False)
+    assert judged.settings["annotator"] == ["reasoning_anthropic_claude", "length"]
+    assert judged.n_judged == len(litellm.asked) + 1 == 3
+
+
 def test_prices_are_litellms_or_ones_own(litellm):
     _, known = connect("litellm:anthropic/claude")
     assert known.price == pytest.approx([3.0, 15.0, 0.3])
