@@ -14,11 +14,11 @@ import json
 import math
 import os
 import zlib
+from _thread import allocate_lock, start_new_thread
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import orjson
@@ -211,15 +211,17 @@ class _Hash:
 
     def __init__(self, data: bytes):
         self._digits = ""
-        self._thread = Thread(target=self._compute, args=(data,), daemon=True)
-        self._thread.start()
+        self._hashed = allocate_lock()
+        self._hashed.acquire()
+        start_new_thread(self._compute, (data,))  # Thread would wait until it has started
 
     def _compute(self, data: bytes) -> None:
         self._digits = hashlib.sha256(data).hexdigest()
+        self._hashed.release()
 
     def __call__(self) -> str:
-        self._thread.join()
-        return self._digits
+        with self._hashed:
+            return self._digits
 
 
 def _parse(path: Any, data: bytes, sha256: Callable[[], str]) -> Columns:
