@@ -281,7 +281,7 @@ def _frame(columns: Any) -> pd.DataFrame:
     import pyarrow as pa
 
     arrays = {name: columns.arrow(name) for name in columns.names}
-    if all(array is not None for array in arrays.values()):
+    if all(isinstance(array, pa.Array | pa.ChunkedArray) for array in arrays.values()):
         try:
             return pa.table(arrays).to_pandas()
         except (pa.ArrowException, ValueError, OverflowError):  # column by column, the message says which

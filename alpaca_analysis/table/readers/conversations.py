@@ -32,67 +32,63 @@ def count(columns: Any, fields: tuple[str, str], turns: list | None) -> tuple | 
     import pyarrow as pa
 
     arrays = [columns.arrow(field) for field in fields]
+    if not all(array is not None and _is_conversation(array.type) for array in arrays):
+        return None
     judged = None if turns is None else np.array([np.nan if turn is None else turn for turn in turns])
-    lengths, ids = [], None
-    for array in arrays:
-        chunks = None if array is None else _messages(array)
-        if chunks is None:
-            return None
-        lengths.append(_in_chunks(chunks, judged, _lengths))
-        if ids is None:
-            ids = pd.array(
-                pa.chunked_array(_in_chunks(chunks, judged, _ids), pa.large_string()), dtype="string"
-            )
-    return ids, np.concatenate(lengths[0]), np.concatenate(lengths[1])
+    ids: list = []
+    lengths: list[list] = [[], []]
+    for side, array in enumerate(arrays):
+        start = 0
+        for chunk in array.chunks if hasattr(array, "chunks") else [array]:
+            messages = _messages(chunk)
+            if messages is None:
+                return None
+            at = None if judged is None else judged[start : start + len(chunk)]
+            start += len(chunk)
+            lengths[side].append(_lengths(messages, at))
+            if side == 0:
+                ids.append(_ids(messages, at))
+            del messages, chunk  # before the next one is decoded: the same memory serves again
+    named = pd.array(pa.chunked_array(ids, pa.large_string()), dtype="string")
+    return named, np.concatenate(lengths[0]), np.concatenate(lengths[1])
 
 
-def _in_chunks(chunks: list, judged: np.ndarray | None, work: Any) -> list:
-    parts, start = [], 0
-    for messages in chunks:
-        n = messages["n"]
-        parts.append(work(messages, None if judged is None else judged[start : start + n]))
-        start += n
-    return parts
+def _is_conversation(kind: Any) -> bool:
+    """Tell whether an Arrow type is one of lists of messages with ``role`` and ``content``."""
+    import pyarrow.types as kinds
+
+    if not (kinds.is_list(kind) or kinds.is_large_list(kind)) or not kinds.is_struct(kind.value_type):
+        return False
+    fields = [kind.value_type.field(i).name for i in range(kind.value_type.num_fields)]
+    return fields.count("role") == fields.count("content") == 1
 
 
-def _messages(array: Any) -> list[dict] | None:
-    """Return the messages of every chunk: their rows, roles, contents and lengths; None if there are none."""
+def _messages(chunk: Any) -> dict | None:
+    """Return the messages of an array: their rows, roles, contents and lengths; None where some are not."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    kind = array.type
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(
-        kind.value_type
-    ):
+    kind = chunk.type.value_type
+    messages = chunk.flatten()
+    parts = messages.flatten()
+    role, content = (parts[kind.get_field_index(name)] for name in ("role", "content"))
+    if chunk.null_count or messages.null_count or not (_is_text(role) and _is_text(content)):
         return None
-    fields = {kind.value_type.field(i).name: i for i in range(kind.value_type.num_fields)}
-    if not {"role", "content"} <= fields.keys():
+    try:
+        _distinct(role).validate(full=True)
+        _distinct(content).validate(full=True)  # as texts, of which bytes that are no UTF-8 are none
+    except pa.ArrowInvalid:
         return None
-    found = []
-    for chunk in array.chunks if isinstance(array, pa.ChunkedArray) else [array]:
-        messages = chunk.flatten()
-        parts = messages.flatten()
-        role, content = parts[fields["role"]], parts[fields["content"]]
-        if chunk.null_count or messages.null_count or not (_is_text(role) and _is_text(content)):
-            return None
-        try:
-            _distinct(role).validate(full=True)
-            _distinct(content).validate(full=True)  # as texts, of which bytes that are no UTF-8 are none
-        except pa.ArrowInvalid:
-            return None
-        said = pc.utf8_length(_distinct(content))
-        size = said.take(content.indices) if content is not _distinct(content) else said
-        found.append(
-            {
-                "n": len(chunk),
-                "row": np.repeat(np.arange(len(chunk)), np.diff(chunk.offsets.to_numpy())),
-                "user": _equals(role, "user"),
-                "assistant": _equals(role, "assistant"),
-                "content": content,
-                "size": pc.fill_null(size, 0).to_numpy(zero_copy_only=False).astype(float),
-            }
-        )
-    return found
+    said = pc.utf8_length(_distinct(content))
+    size = said.take(content.indices) if content is not _distinct(content) else said
+    return {
+        "n": len(chunk),
+        "row": np.repeat(np.arange(len(chunk)), np.diff(chunk.offsets.to_numpy())),
+        "user": _equals(role, "user"),
+        "assistant": _equals(role, "assistant"),
+        "content": content,
+        "size": pc.fill_null(size, 0).to_numpy(zero_copy_only=False).astype(float),
+    }
 
 
 def _is_text(array: Any) -> bool:

@@ -25,7 +25,7 @@ import orjson
 
 from alpaca_analysis.foundations.errors import AnnotationError, Verbatim
 from alpaca_analysis.foundations.progress import bar
-from alpaca_analysis.table.readers.parquet import read_parquet
+from alpaca_analysis.table.readers.parquet import Nested, read_parquet
 
 MAX_EXPANSION = 100
 ALWAYS_EXPANDED = 64 * 2**20
@@ -122,7 +122,7 @@ class Columns:
             return [record.get(name) for record in self._records]
 
     def arrow(self, name: str) -> Any:
-        """Return a field as the Arrow array that it came as, or None."""
+        """Return a field as the Arrow array that it came as, or as it waits to be decoded; else None."""
         values = None if self._columns is None else self._columns.get(name)
         return None if values is None or isinstance(values, list) else values
 
@@ -134,7 +134,7 @@ class Columns:
             import pyarrow as pa
 
             try:
-                self._lists[name] = _to_list(values)
+                self._lists[name] = _to_list(values.whole() if isinstance(values, Nested) else values)
             except (pa.ArrowException, ValueError, OverflowError) as error:  # no UTF-8, no date that there is
                 expected = f"values that can be read ({error})"
                 raise AnnotationError(expected, source=self.source, column=name) from None
@@ -229,8 +229,7 @@ def _parse(path: Any, data: bytes, sha256: Callable[[], str]) -> Columns:
         data = _gunzip(data, path)
     about = {"path": path, "sha256": sha256}
     if data[:4] == b"PAR1":
-        table = read_parquet(data, path, limit=_limit(data))
-        return Columns(path, columns=from_arrow(table, path), **about)
+        return Columns(path, columns=read_parquet(data, path, limit=_limit(data)), **about)
     if not data.strip():
         raise AnnotationError("records, found an empty file", source=path)
     suffix = os.path.splitext(path.name.removesuffix(".gz"))[1].lower()

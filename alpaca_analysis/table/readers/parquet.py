@@ -19,8 +19,36 @@ GROUPS_AT_A_TIME = 2**26  # bytes
 AT_A_TIME = 2**29  # texts of one Arrow array hold less than 2**31 bytes
 
 
-def read_parquet(data: bytes, path: Path, *, limit: int) -> Any:
-    """Return the Arrow table in a Parquet file.
+class Nested:
+    """A column of lists or records, decoded a few row groups at a time when it is asked for.
+
+    Attributes
+    ----------
+    type : pyarrow.DataType
+        As the file states it; texts may come in dictionaries.
+    """
+
+    def __init__(self, file: _File, name: str, kind: Any):
+        self._file, self._name, self.type = file, name, kind
+
+    def __len__(self) -> int:
+        return self._file.n_rows
+
+    @property
+    def chunks(self) -> Iterator[Any]:
+        """Yield the Arrow arrays one after the other; each may be let go before the next is decoded."""
+        for table in self._file.tables([self._name]):
+            yield from table[self._name].chunks
+
+    def whole(self) -> Any:
+        """Return the column as one Arrow array of chunks."""
+        import pyarrow as pa
+
+        return pa.chunked_array(list(self.chunks)) if len(self) else pa.chunked_array([], self.type)
+
+
+def read_parquet(data: bytes, path: Path, *, limit: int) -> dict[str, Any]:
+    """Return the columns of a Parquet file: Arrow arrays, of lists and records `Nested` ones.
 
     Parameters
     ----------
@@ -33,35 +61,70 @@ def read_parquet(data: bytes, path: Path, *, limit: int) -> Any:
 
     Returns
     -------
-    pyarrow.Table
+    dict of str to pyarrow.ChunkedArray or Nested
 
     Raises
     ------
     AnnotationError
-        No whole Parquet file, or values of more than `limit` bytes.
+        No whole Parquet file, a name that occurs twice, or values of more than `limit` bytes.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    try:
-        file = pq.ParquetFile(pa.BufferReader(data))
-        least, named, prefixed = _sizes(file.metadata, limit)
+    file = _File(data, path, limit)
+    names = file.schema.names
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise AnnotationError("each column once", source=path, found=Verbatim(f"column {twice!r} twice"))
+    flat = [field.name for field in file.schema if not pa.types.is_nested(field.type)]
+    read = pa.concat_tables(file.tables(flat)) if flat else {}
+    return {
+        field.name: read[field.name] if field.name in flat else Nested(file, field.name, field.type)
+        for field in file.schema
+    }
+
+
+class _File:
+    """A Parquet file whose values are counted before they are written out."""
+
+    def __init__(self, data: bytes, path: Any, limit: int):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self._data, self._path, self._limit = data, path, limit
+        self._counted: dict[tuple, int] = {}
+        try:
+            self._plain = pq.ParquetFile(pa.BufferReader(data))
+            self.schema, self.n_rows = self._plain.schema_arrow, self._plain.metadata.num_rows
+            least, named, self._prefixed = _sizes(self._plain.metadata, limit)
+            self._encoded = pq.ParquetFile(pa.BufferReader(data), read_dictionary=named) if named else None
+        except (pa.ArrowException, OSError) as error:
+            raise self._broken(error) from None
         if least > limit:
             raise _too_large(least, data, path, limit)
-        if prefixed:
-            return _in_batches(file, prefixed, data, path, limit)
-        if not named:
-            return pa.concat_tables(_groups(file))
-        tables, size = [], 0
-        for encoded in _groups(pq.ParquetFile(pa.BufferReader(data), read_dictionary=named)):
-            more = sum(_written_out(column) for column in encoded.columns)
-            size += more
-            if size > limit:
-                raise _too_large(size, data, path, limit)
-            tables.append(_write_out(encoded, file.schema_arrow, more))
-        return pa.concat_tables(tables)
-    except (pa.ArrowException, OSError) as error:
-        raise AnnotationError(f"a whole Parquet file ({error})", source=path) from None
+
+    def tables(self, names: list[str]) -> Iterator[Any]:
+        """Yield the row groups of some columns, small groups together."""
+        import pyarrow as pa
+
+        schema = pa.schema([self.schema.field(name) for name in names])
+        try:
+            if self._prefixed:
+                yield _in_batches(self._plain, names, self._prefixed, self._data, self._path, self._limit)
+            elif self._encoded is None:
+                yield from _groups(self._plain, names)
+            else:
+                for number, encoded in enumerate(_groups(self._encoded, names)):
+                    size = sum(_written_out(column) for column in encoded.columns)
+                    self._counted[*names, number] = size
+                    if sum(self._counted.values()) > self._limit:
+                        total = sum(self._counted.values())
+                        raise _too_large(total, self._data, self._path, self._limit)
+                    yield _write_out(encoded, schema, size)
+        except (pa.ArrowException, OSError) as error:
+            raise self._broken(error) from None
+
+    def _broken(self, error: Exception) -> AnnotationError:
+        return AnnotationError(f"a whole Parquet file ({error})", source=self._path)
 
 
 def _sizes(metadata: Any, limit: int) -> tuple:
@@ -90,8 +153,8 @@ def _sizes(metadata: Any, limit: int) -> tuple:
     return least, named, prefixed
 
 
-def _groups(file: Any) -> Iterator[Any]:
-    """Yield the row groups of a file, small ones together; without rows, one table without any."""
+def _groups(file: Any, names: list[str]) -> Iterator[Any]:
+    """Yield some columns by row groups, small groups together; without rows, one table without any."""
     import pyarrow as pa
 
     groups: list[int] = []
@@ -102,24 +165,24 @@ def _groups(file: Any) -> Iterator[Any]:
         if size < GROUPS_AT_A_TIME and index < last:
             continue
         try:
-            yield file.read_row_groups(groups)
+            yield file.read_row_groups(groups, columns=names)
         except pa.ArrowException:  # lists of texts that one array cannot hold, or a broken file: told again
-            yield pa.Table.from_batches(file.iter_batches(batch_size=2**12, row_groups=groups))
+            yield pa.Table.from_batches(file.iter_batches(batch_size=2**12, row_groups=groups, columns=names))
         groups, size = [], 0
     if last < 0:
-        yield file.read()
+        yield file.read(columns=names)
 
 
-def _in_batches(file: Any, largest: Any, data: bytes, path: Any, limit: int) -> Any:
+def _in_batches(file: Any, names: list[str], largest: Any, data: bytes, path: Any, limit: int) -> Any:
     import pyarrow as pa
 
     batches, size = [], 0
-    for batch in file.iter_batches(batch_size=max(1, min(2**16, limit // largest))):
+    for batch in file.iter_batches(batch_size=max(1, min(2**16, limit // largest)), columns=names):
         size += batch.nbytes
         if size > limit:
             raise _too_large(size, data, path, limit)
         batches.append(batch)
-    return pa.Table.from_batches(batches, schema=file.schema_arrow)
+    return pa.Table.from_batches(batches, pa.schema([file.schema_arrow.field(name) for name in names]))
 
 
 def _written_out(array: Any) -> int:

@@ -82,7 +82,8 @@ def test_values_are_those_of_pyarrow(tmp_path, monkeypatch, kind, limit, later):
     path = tmp_path / "rows.parquet"
     pq.write_table(table, path)
     monkeypatch.setattr(parquet, "AT_A_TIME", 10_000)
-    read = parquet.read_parquet(path.read_bytes(), path, limit=limit)
+    columns = parquet.read_parquet(path.read_bytes(), path, limit=limit)
+    read = pa.table({n: c.whole() if isinstance(c, parquet.Nested) else c for n, c in columns.items()})
     assert (read["name"].num_chunks > 1) == later
     assert read.to_pylist() == pq.read_table(path).to_pylist()
     flat = ["name", "number", "raw"]  # lists keep their dictionaries
