@@ -27,7 +27,7 @@ from alpaca_analysis.foundations.progress import bar
 from alpaca_analysis.inference.results import seed_of
 from alpaca_analysis.inference.stopped import stops_by
 from alpaca_analysis.present.rendering import printable, records
-from alpaca_analysis.table.checks import check
+from alpaca_analysis.table.checks import SEQUENCE, STOPPED, check
 from alpaca_analysis.table.groups import refuse_mixed
 from alpaca_analysis.table.style import add_features
 
@@ -264,7 +264,9 @@ def audit(
         "n_files": len(attrs.get("files", [])),
         "disagreements": _from_common_folder(attrs.get("disagreements", []), attrs.get("files", [])),
         "probabilities": _from_common_folder(attrs.get("probabilities", []), attrs.get("files", [])),
-        "stopped": {str(model): why for (model,), why in stops_by(table).items()},
+        "stopped": {str(model): why for (model,), why in stops_by(table).items()}
+        if {SEQUENCE, STOPPED} & set(table)
+        else None,
         "skipped": skipped,
         "not_given": {k: why for k, why in NEEDS.items() if k not in results and k not in skipped},
     }

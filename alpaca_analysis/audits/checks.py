@@ -64,6 +64,8 @@ def checks(findings: pd.DataFrame, results: dict[str, pd.DataFrame], settings: d
             why = "no files with folders of their own were read"
         if name == "log probabilities" and not settings.get("probabilities"):
             why = "no weighted preferences with log probabilities were read (raw_completion)"
+        if name == "stopped early" and settings.get("stopped") is None:
+            why = "the judgements do not say in which order they were asked (column sequence)"
         if section in results and name == "reference" and len(results[section]) < 2:
             why = why or "there is one model"
         if section in ("own_family", "beyond_people", "more_beyond_people") and section in results:

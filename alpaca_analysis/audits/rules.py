@@ -36,8 +36,8 @@ def collect(results: dict[str, pd.DataFrame], settings: dict) -> pd.DataFrame:
         Sections of an audit; rules whose section is absent find nothing.
     settings : dict
         ``disagreements`` (what files say against their folders), ``probabilities`` (what log probabilities
-        say against preferences), ``stopped`` (what was decided when judging of a model stopped early) and
-        ``skipped`` (why a section is absent).
+        say against preferences), ``stopped`` (what was decided when judging of a model stopped early; None
+        where the order of asking is unknown) and ``skipped`` (why a section is absent).
 
     Returns
     -------
@@ -69,7 +69,7 @@ def collect(results: dict[str, pd.DataFrame], settings: dict) -> pd.DataFrame:
     found = [f for name, rule in rules if name in results for f in rule(results[name])]
     found += [_folders(d) for d in settings.get("disagreements", [])]
     found += [_probabilities(told) for told in settings.get("probabilities", []) if told["contradicted"]]
-    found += [_stopped(model, why) for model, why in settings.get("stopped", {}).items()]
+    found += [_stopped(model, why) for model, why in (settings.get("stopped") or {}).items()]
     skipped = settings.get("skipped", {})
     for why in dict.fromkeys(skipped.values()):
         names = ", ".join(name.replace("_", " ") for name in skipped if skipped[name] == why)

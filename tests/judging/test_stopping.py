@@ -254,6 +254,16 @@ def test_an_audit_finds_it(tmp_path):
     assert found["severity"] == "medium"
     assert found["model"] == "mine"
     assert "better than ref after" in found["finding"]
+    assert "stopped early" not in set(_asked_whole(0.5)["check"])
+    unknown = aa.audit(_stopped_table().drop(columns=["sequence", "stopped_early"]), n_resamples=99).checks()
+    row = unknown.set_index("check").loc["stopped early"]
+    assert (row["status"], row["why"][:40]) == ("not looked at", "the judgements do not say in which order")
+
+
+def _asked_whole(rate):
+    audit = aa.audit(stopped(rate)[0].to_frame(), n_resamples=99)
+    assert audit.checks().set_index("check").loc["stopped early", "status"] == "fine"
+    return audit.to_frame()
 
 
 def test_refusals():
