@@ -166,4 +166,7 @@ def contributions(units: BattleUnits, ratings: np.ndarray, coefficients: np.ndar
     information = (design.multiply((weight * fitted * (1 - fitted))[:, None]).T @ design).toarray()
     scores = design.multiply((units.n * (units.outcome - fitted))[:, None])
     sums = sparse.csr_array((np.ones(size), (units.unit, row)), shape=(units.unit.max() + 1, size)) @ scores
-    return (sums @ np.linalg.pinv(information, hermitian=True))[:, :p]
+    level = np.zeros(len(information))  # all ratings together, of which battles say nothing
+    level[:p] = 1.0
+    information += np.trace(information) / p**2 * np.outer(level, level)
+    return np.linalg.solve(information, sums.toarray().T).T[:, :p]

@@ -168,7 +168,7 @@ def test_columns_that_cannot_be_cut_by_are_named():
 @pytest.mark.parametrize("rate", [0.6, 0.85])
 def test_intervals_of_fractions_hold_at_once_and_equality_is_kept(sizes, rate):
     rng, covered, rejected = np.random.default_rng(8), [], []
-    repetitions = data_sets(1200)
+    repetitions = data_sets(2000)
     for seed in range(repetitions):
         found = of_means([(rng.random(n) < rate).astype(float) for n in sizes])
         about = {"confidence_level": 0.95, "n_resamples": 499, "rng": seed}

@@ -25,8 +25,9 @@ def battles(n=400, *, shift=0.0, seed=0):
     return pd.DataFrame(names | {"annotator": "j", "outcome": outcome, "language": language})
 
 
-def test_contributions_are_those_of_a_clustered_regression():
-    rng = np.random.default_rng(1)
+@pytest.mark.parametrize("seed", range(12))
+def test_contributions_are_those_of_a_clustered_regression(seed):
+    rng = np.random.default_rng(seed)
     n, p = 300, 4
     first = rng.integers(p, size=n)
     second = (first + rng.integers(1, p, size=n)) % p
