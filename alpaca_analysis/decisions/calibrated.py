@@ -22,6 +22,7 @@ from alpaca_analysis.win_rates.ranks import joint_rank_sets
 from alpaca_analysis.win_rates.two_models import holm, verdict_of
 
 MANY = 300  # degrees of freedom from which t is taken for normal
+_DIFFERENCES = ("difference", "judge_difference", "human_difference", "human_standard_error")
 TOO_FEW = "fewer than two instructions with labels, or one without"
 
 
@@ -200,7 +201,7 @@ def compare_calibrated(
         interval="t" if len(pairs) == 1 else "t, Bonferroni's level",
         unit=said["unit"],
         confidence_level=confidence_level,
-        differences=["difference", "judge_difference", "human_difference", "human_standard_error"],
+        differences=[*_DIFFERENCES, "equivalence_low", "equivalence_high"],
         notes=[note for _, note in found],
         undefined=["model_a", "model_b"],
         settings=settings,
