@@ -1,5 +1,7 @@
 """Settings of the documentation site; ``docs/build.py`` lays out what it is built from."""
 
+from pathlib import Path
+
 import alpaca_analysis
 
 project = "alpaca_analysis"
@@ -19,7 +21,7 @@ html_title = "alpaca_analysis"
 html_show_sourcelink = False
 html_show_search_summary = False  # it would fetch pages, which a browser refuses in a folder
 html_copy_source = False
-html_search_scorer = "scorer.js"
+html_search_scorer = str(Path(__file__).with_name("scorer.js"))  # Sphinx looks where it was started
 templates_path = ["_templates"]
 exclude_patterns = ["_templates"]
 default_role = "py:obj"
