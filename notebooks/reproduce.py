@@ -42,9 +42,8 @@ from alpaca_analysis.foundations.files import write_text
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent / "build"
 COLLAPSED = """
-.celltag_hide-input .jp-InputArea-editor { max-height: 1.6em; overflow: hidden; opacity: 0.6; }
-.celltag_hide-input .jp-InputArea-editor:hover, .celltag_hide-input .jp-InputArea-editor:focus-within {
-  max-height: none; opacity: 1; }
+.celltag_hide-input .highlight pre { height: 1.4em; overflow: hidden; opacity: 0.6; }
+.celltag_hide-input .highlight:hover pre { height: auto; opacity: 1; }
 """  # the checks, until someone points at them
 NO_REQUESTS = ("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url", "widget_renderer_url")
 
