@@ -10,9 +10,8 @@ from typing import Any
 DEEPEST = 64  # levels of nesting that a reply may have
 MOST_TOKENS, MOST_DOLLARS = 10**8, 10**4  # of one reply; more is no count and no price
 ANSWERED = ("stop", "eos", "eos_token", "stop_sequence", "end_turn", "completed")
-_THINKING = re.compile(r"<(think|thinking|reasoning)>.*?</\1>\s*", re.DOTALL | re.IGNORECASE)
-_ENDING = re.compile(r"\A(?:(?!<think).)*?</think(?:ing)?>\s*", re.DOTALL | re.IGNORECASE)
-_BEGUN = re.compile(r"<(think|thinking|reasoning)>(?:(?!</\1>).)*\Z", re.DOTALL | re.IGNORECASE)
+_SPACE = re.compile(r"\s*")
+_TAG = re.compile(r"<(/?)(think|thinking|reasoning)>", re.IGNORECASE)
 
 
 def read_reply(text: str) -> tuple[dict | None, str]:
@@ -149,7 +148,18 @@ def without_thinking(text: str) -> str:
     >>> without_thinking("<think>Hm. I would say")
     ''
     """
-    return _BEGUN.sub("", _ENDING.sub("", _THINKING.sub("", text)))
+    kept: list[str] = []
+    start, opened, is_first = 0, "", True
+    for tag in _TAG.finditer(text):
+        closes, name = bool(tag[1]), tag[2].lower()
+        if not opened and not closes:
+            kept.append(text[start : tag.start()])
+            opened = name
+        elif closes and (name == opened or (not opened and is_first and name != "reasoning")):
+            kept = kept if opened else []  # a thought that had begun before the text
+            is_first, opened = is_first and bool(opened), ""
+            start = _SPACE.match(text, tag.end()).end()  # type: ignore[union-attr]
+    return "".join(kept if opened else [*kept, text[start:]])
 
 
 def no_answer(text: str, reason: str, *, refused: str = "", tools: bool = False) -> tuple[str, str]:

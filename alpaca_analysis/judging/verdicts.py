@@ -50,32 +50,36 @@ ENDINGS = re.compile(
     r"\[/INST\]|<｜end▁of▁sentence｜>)",
     re.IGNORECASE,
 )
-GRADE = r"[AB12]\s*(?:>>|>|=|<<|<)\s*[AB12]"
+# Every repetition has an end: a run of signs that fits two of them would take its length squared.
+GRADE = r"[AB12]\s{0,9}(?:>>|>|=|<<|<)\s{0,9}[AB12]"
 LABEL = r"model[_ ]?[12]|first|second|draw|tied?|equal|neither|both|left|right|[ABC12]"
 NOUN = (
-    r"(?:the\s+)?(?:answer|response|output|assistant|assistant's|option|candidate|model|completion|reply)?"
-    r"[\s_(*]*"
+    r"(?:the\s{1,9})?(?:answer|response|output|assistant|assistant's|option|candidate|model|completion|reply)?"
+    r"[\s_(*]{0,9}"
 )
-BRACKET = re.compile(rf"\[\[\s*({GRADE}|{LABEL})\s*\]\]", re.IGNORECASE)
+BRACKET = re.compile(rf"\[\[\s{{0,9}}({GRADE}|{LABEL})\s{{0,9}}\]\]", re.IGNORECASE)
 QUOTED = re.compile(r"^[ \t]*>.*$|\"[^\"\n]{0,2000}\"|“[^”\n]{0,2000}”|«[^»\n]{0,2000}»", re.MULTILINE)
 LINE = re.compile(
-    r"(?:^|(?<=[.!?]) )[\W_]*(?:(?:my|the)\s+)?(?:final|overall)?\s*"
+    r"(?:^|(?<=[.!?]) )(?:(?!\n)[\W_]){0,40}(?:(?:my|the)\s{1,9})?(?:final|overall)?\s{0,9}"
     r"(?:verdict|judge?ment|decision|winner|choice|answer|preference|result|conclusion|"
-    r"better(?:\s+(?:answer|response|output))?)"
-    r"(?:\s+is)?[\s*_]*[:=\-—–]+[\s*_`'\"(\[]*"
-    rf"(?:{NOUN})({GRADE}|{LABEL})\b[\s*_`'\")\].!]*$",
+    r"better(?:\s{1,9}(?:answer|response|output))?)"
+    r"(?:\s{1,9}is)?[\s*_]{0,9}[:=\-—–]{1,9}[\s*_`'\"(\[]{0,12}"
+    rf"(?:{NOUN})({GRADE}|{LABEL})\b[\s*_`'\")\].!]{{0,12}}$",
     re.IGNORECASE | re.MULTILINE,
 )
-BARE = re.compile(rf"^[\s*_`'\"(\[#]*(?:{NOUN})({GRADE}|{LABEL})[\s*_`'\")\].!]*$", re.IGNORECASE)
+BARE = re.compile(
+    rf"^[\s*_`'\"(\[#]{{0,12}}(?:{NOUN})({GRADE}|{LABEL})[\s*_`'\")\].!]{{0,12}}$", re.IGNORECASE
+)
 SENTENCE = re.compile(
-    r"\b(?:answer|response|output|assistant|option|candidate|model)\s*[_ ]?([AB12])\s+"
-    r"(?:is|was|wins?\b)(?:\s+(?:clearly|slightly|much|far|significantly|overall|the))*\s*"
+    r"\b(?:answer|response|output|assistant|option|candidate|model)\s{0,9}[_ ]?([AB12])\s{1,9}"
+    r"(?:is|was|wins?\b)(?:\s{1,9}(?:clearly|slightly|much|far|significantly|overall|the))*\s{0,9}"
     r"(?:better|superior|preferred|winner|stronger|best|$|[.!])",
     re.IGNORECASE,
 )
 NAMED = re.compile(
-    r"\b(?:better|best|preferred|stronger|superior|winning)\s+(?:answer|response|output|assistant|option|one|"
-    rf"candidate|model|completion)?\s*(?:overall\s+)?is\s*:?\s*[*_`'\"(\[]*(?:{NOUN})([AB12])\b",
+    r"\b(?:better|best|preferred|stronger|superior|winning)\s{1,9}(?:answer|response|output|assistant|option|one|"
+    r"candidate|model|completion)?\s{0,9}(?:overall\s{1,9})?"
+    rf"is\s{{0,9}}:?\s{{0,9}}[*_`'\"(\[]{{0,9}}(?:{NOUN})([AB12])\b",
     re.IGNORECASE,
 )
 NEGATED = re.compile(r"\b(?:not|neither|never|if|unless|would|could|might|although)\b|n't\b", re.IGNORECASE)
@@ -84,8 +88,8 @@ FIELDS = (
     *("judgment", "judgement"),
 )
 IMITATED = re.compile(
-    r"((?:^|(?<=[.!?]) )[\W_]*(?:(?:my|the)\s+)?(?:final|overall)?\s*"
-    r"verdict(?:\s+is)?[\s*_]*[:=\-—–]+[\s*_`'\"(\[]*"
+    r"((?:^|(?<=[.!?]) )(?:(?!\n)[\W_]){0,40}(?:(?:my|the)\s{1,9})?(?:final|overall)?\s{0,9}"
+    r"verdict(?:\s{1,9}is)?[\s*_]{0,9}[:=\-—–]{1,9}[\s*_`'\"(\[]{0,12}"
     rf"(?:{NOUN}))({GRADE}|{LABEL})\b",
     re.IGNORECASE | re.MULTILINE,
 )

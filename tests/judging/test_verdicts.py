@@ -165,8 +165,15 @@ def test_hostile_replies_are_read_in_time():
         '"' * 100_000,
         "verdict: " * 20_000,
         "{'a':" * 20_000 + "1",
-        "<think>" * 9_000,
+        "<think>" * 30_000,
+        "</think><think>" * 15_000,
+        "verdict: " * 20_000 + "\n" + " " * 100_000 + "x",
+        "x" + "\n" * 100_000 + "x",
+        "*" * 100_000 + "x",
+        ". " * 100_000,
+        "Verdict:" + " *" * 50_000 + "x",
     ):
+        assert harmless(text)[1] == 0
         assert math.isnan(read_verdict(text).outcome)
 
 
