@@ -69,7 +69,7 @@ BAD = {
     "boolean": (records({"preference": True}), "row 1, column 'preference': found True, expected a number"),
     "list": (records({"preference": [2]}), r"row 1, column 'preference': found \[2\], expected a number"),
     "instruction": (records({"instruction": 3}), "row 1, column 'instruction': found 3, expected text"),
-    "name": (records({"generator_2": 7}), r"row 1, column 'generator_2': found 7, expected a name \(text\)"),
+    "name": (records({"generator_2": [7]}), r"row 1, column 'generator_2': found \[7\], expected a name \(text\)"),
     "duplicate": (
         records({"preference": 1}, {"instruction": "Say hello."}),
         "row 2: found the same instruction_id, model, reference, annotator as row 0 .*'mine'",
