@@ -170,7 +170,8 @@ def difference(one, two, m) -> dict:
     """Return what `compare` says of two models' wins of m judgements an instruction; a test compares them."""
     units = Units(np.column_stack([one, two]).astype(float), np.column_stack([m, m]).astype(float))
     _, _, (low,), (high,) = intervals.interval(units, contrast=np.array([[1.0], [-1.0]]), method="t")
-    return {"ci_low": low, "ci_high": high, "note": str(coverage_notes.of_difference(units))}
+    note = coverage_notes.of_difference(units)
+    return {"ci_low": low, "ci_high": high, "note": note.text if note else ""}
 
 
 def quiet(function, *args, **options):
@@ -251,7 +252,7 @@ def at_equal_preference(judge, people, x) -> dict:
     """Return what `bias_beyond_humans` says of one pair an instruction; a test compares them."""
     estimate, error, note = beyond_people._at_equal_preference(judge, people, x[:, None], np.arange(len(x)))
     half = stats.norm.ppf(0.975) * error[0]
-    return {"ci_low": estimate[0] - half, "ci_high": estimate[0] + half, "note": str(note)}
+    return {"ci_low": estimate[0] - half, "ci_high": estimate[0] + half, "note": note.text if note else ""}
 
 
 def replaced(n, right, *, rng, repetitions) -> Iterator[dict]:
