@@ -11,7 +11,7 @@ from scipy import stats
 
 from alpaca_analysis.foundations import options, ties
 from alpaca_analysis.foundations.errors import AnnotationError
-from alpaca_analysis.inference import intervals, resampling
+from alpaca_analysis.inference import coverage_notes, intervals, ratios, resampling
 from alpaca_analysis.inference.results import Note, Reason, finish
 from alpaca_analysis.people import votes
 from alpaca_analysis.people.agreement import said
@@ -60,7 +60,7 @@ def krippendorff_alpha(
         One row: ``level``, ``alpha``, ``ci_low``, ``ci_high`` (percentile interval), ``n`` (pairs with two
         verdicts or more), ``n_verdicts``, ``reason`` and ``note`` (why an entry is NaN, or the interval
         approximate: fewer than 30 instructions, or fewer than 8 on which most people give another verdict
-        than the commonest).
+        than the commonest, or a few instructions that hold most verdicts).
 
     Raises
     ------
@@ -147,7 +147,9 @@ def _few(counts, items) -> Note:
     if carried < FEW_RARER:
         text = f"interval approximate: driven by {carried} instructions whose verdict is not the commonest"
         return Reason("few_units", text)
-    return ""
+    verdicts = votes.clustered(items, 1.0 * total)
+    sums = ratios.Units(verdicts.y, verdicts.y, verdicts.multiplicity)
+    return coverage_notes.of_sizes(sums, "percentile")[0]
 
 
 def _alpha(counts, weight, level):

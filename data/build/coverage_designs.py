@@ -148,6 +148,28 @@ def missing(n, p, *, rng, repetitions) -> Iterator[dict]:
     }
 
 
+def lost(n, p, *, rng, repetitions) -> Iterator[dict]:
+    """Yield bounds where two losses of five are missing and no win: the truth is the lower bound itself."""
+    outcome = np.where(rng.random((n, repetitions)) < p, 1.0, 0.0)
+    outcome[(outcome == 0) & (rng.random(outcome.shape) < 0.4)] = np.nan
+    table = pd.DataFrame(
+        {
+            "instruction_id": np.repeat(np.arange(n), repetitions).astype(str),
+            "model": np.tile(np.arange(repetitions), n).astype(str),
+            "outcome": outcome.ravel(),
+        }
+    )
+    yield {
+        "statistic": "win_rate_bounds",
+        "design": "losses missing",
+        "method": "imbens-manski",
+        "n": n,
+        "win_rate": p,
+        "truth": p,
+        **judged(aa.win_rate_bounds(table).assign(note=""), p),
+    }
+
+
 def compared(n, p, sigma, *, rng, repetitions) -> Iterator[dict]:
     """Yield differences of two models of equal win rates over the same instructions of unequal size."""
     m = sizes(rng, n, sigma, repetitions)
@@ -345,6 +367,7 @@ def scenarios() -> list[Callable[..., Iterator[dict]]]:
         *(partial(beyond, n, s) for n in (100, 300) for s in (0.4, 0.2, 0.1, 0.05)),
         *(partial(replaced, n, right) for n in (30, 100, 300) for right in (0.8, 0.9)),
         *(partial(alpha, n, s) for n in (100, 300) for s in (0.5, 1.5)),
+        *(partial(lost, n, p) for n in (100, 805) for p in WIN_RATES),
     ]
 
 

@@ -315,7 +315,9 @@ def test_a_resample_without_a_judgement_does_not_undo_the_rest(sparse, monkeypat
     """What is rarer than `MISSED` counts as no difference: no NaN spreads to the critical value."""
     monkeypatch.setattr(joint_estimates, "MISSED", 1.0)
     ranks = rank_sets(sparse, n_resamples=1999, confidence_level=0.5)  # six units have heavy tails
-    assert (ranks["note"] == "").all()
+    few = ranks["note"].str.startswith("wider than the level asks: 6 instructions")
+    assert few.sum() == 1
+    assert (ranks.loc[~few, "note"] == "").all()
     assert np.isfinite(ranks.attrs["critical_value"])
     assert ranks.attrs["n_pairs_ordered"] > 0
 
