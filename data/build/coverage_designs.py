@@ -138,7 +138,7 @@ def missing(n, p, *, rng, repetitions) -> Iterator[dict]:
     )
     scenario = {"design": "missing not at random", "n": n, "win_rate": p}
     yield from rates(table, p, **scenario)
-    found = aa.win_rate_bounds(table).assign(note="")
+    found = aa.win_rate_bounds(table)
     yield {
         **scenario,
         "statistic": "win_rate_bounds",
@@ -166,7 +166,7 @@ def lost(n, p, *, rng, repetitions) -> Iterator[dict]:
         "n": n,
         "win_rate": p,
         "truth": p,
-        **judged(aa.win_rate_bounds(table).assign(note=""), p),
+        **judged(aa.win_rate_bounds(table), p),
     }
 
 

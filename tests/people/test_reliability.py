@@ -299,3 +299,21 @@ def test_counts_are_pairs_and_settings_are_stated():
         assert said["on"] == ["idx"]
         assert {"confidence_level", "n_resamples"} <= set(said)
     assert confusion(judges, humans).attrs["unit"] == "pair (no instruction ids)"
+
+
+def test_alpha_says_where_few_instructions_hold_most_verdicts():
+    rng = np.random.default_rng(3)
+    sizes = np.r_[np.full(38, 2), 300, 400]
+    ids = np.repeat([f"i{k}" for k in range(40)], sizes)
+    truth = rng.integers(0, 2, len(ids))
+    voters = [
+        said(
+            np.where(rng.random(len(ids)) < 0.9, truth, 1 - truth),
+            f"p{k}",
+            ids=ids,
+            repeat=np.arange(len(ids)),
+        )
+        for k in range(2)
+    ]
+    note = krippendorff_alpha(pd.concat(voters), on=["repeat"], n_resamples=199).loc[0, "note"]
+    assert note == "interval approximate: 40 units of unequal size, worth about 2 equal ones"

@@ -37,7 +37,7 @@ def test_every_design_is_there(bundled):
         "krippendorff_alpha": 2,
         "rank_sets": 2,
         "win_rate": 6,
-        "win_rate_bounds": 1,
+        "win_rate_bounds": 2,
     }
     assert set(bundled.loc[bundled["statistic"] == "win_rate", "win_rate"]) == {0.5, 0.8, 0.95}
 
@@ -48,18 +48,31 @@ def test_what_counts_unequal_instructions_covers_or_says_so(bundled):
     assert len(sizes) == 27 + 9 + 18
     low = sizes[sizes["coverage"] < LOW - NOISE * sizes["monte_carlo_error"]]
     assert (low["noted"] > 0.5).all()
-    assert (sizes["coverage_unless_noted"].dropna() > LOW - 0.015).all()
+    assert (sizes["coverage_unless_noted"].dropna() > 0.94).all()
 
 
 def test_missing_judgements_break_win_rates_and_not_their_bounds(bundled):
-    missing = bundled[bundled["design"] == "missing not at random"].set_index(["statistic", "n"])
+    missing = bundled[bundled["design"] == "missing not at random"].set_index("statistic")
     assert (missing.loc["win_rate_bounds", "coverage"] >= LOW).all()
-    assert (missing.loc[("win_rate", 805), "coverage"] < 0.9).all()
+    rates = missing.loc["win_rate"].query("n == 805")
+    assert (rates["coverage"] < LOW - NOISE * rates["monte_carlo_error"]).sum() >= 4
+    worst = bundled[bundled["design"] == "losses missing"]
+    low = worst[worst["coverage"] < LOW]
+    assert len(low) == 3
+    assert (low["noted"] == 1).all()
 
 
 def test_equal_models_are_ordered_in_one_data_set_of_twenty(bundled):
     ranks = bundled[bundled["statistic"] == "rank_sets"]
     assert (ranks["coverage"] > LOW - NOISE * ranks["monte_carlo_error"]).all()
+    equal = ranks[ranks["design"] == "six equal models"]
+    assert (equal.loc[equal["coverage"] > HIGH, "noted"] > 0.9).all()
+
+
+def test_alpha_over_unequal_instructions_covers_or_says_so(bundled):
+    alpha = bundled[bundled["statistic"] == "krippendorff_alpha"]
+    assert (alpha.loc[alpha["coverage"] < LOW, "noted"] == 1).all()
+    assert (alpha.loc[alpha["design"] == "sizes lognormal, 0.5", "noted"] == 0).all()
 
 
 def test_tests_at_their_edge(bundled):

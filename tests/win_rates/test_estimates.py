@@ -561,3 +561,16 @@ def test_a_stratum_of_one_instruction_is_named_as_the_reason(method):
     assert row["note"] == "error undefined: a stratum of one unit has no variance within"
     assert np.isnan(row["standard_error"])
     assert row["win_rate"] == 0.5
+
+
+def test_bounds_say_where_few_losses_drive_them():
+    counts = {
+        "model": ["few", "many"],
+        "n_wins": [95, 400],
+        "n_losses": [3, 390],
+        "n_draws": [0, 0],
+        "n_asked": [100, 805],
+    }
+    notes = aa.win_rate_bounds(aa.from_counts(counts)).set_index("model")["note"]
+    assert notes["few"].startswith("interval approximate: driven by about 3 units")
+    assert notes["many"] == ""

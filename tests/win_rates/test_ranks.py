@@ -482,3 +482,14 @@ def test_few_instructions_claim_no_order_among_equal_models(n):
         outcomes = ((0.5 * common + rng.normal(size=(n, 6))) < 0).astype(float)
         claimed += rank_sets(side_by_side(outcomes), n_resamples=999).attrs["n_pairs_ordered"] > 0
     assert claimed / sets <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / sets)
+
+
+def test_few_instructions_or_losses_say_that_sets_are_wide():
+    rng = np.random.default_rng(0)
+    few = rank_sets(side_by_side((rng.random((20, 3)) < 0.5) * 1.0), n_resamples=199)
+    assert few["note"].str.match(r"wider than the level asks: 20 instructions, \d+ of them").all()
+    rare = np.ones((100, 2))
+    rare[:4, 0], rare[:40, 1] = 0, 0
+    notes = rank_sets(side_by_side(rare), n_resamples=199).set_index("model")["note"]
+    assert notes["m0"] == "wider than the level asks: 100 instructions, 4 of them with the rarer outcome"
+    assert notes["m1"] == ""
