@@ -103,15 +103,15 @@ def _forms_of(character):
     data = character.encode("utf-8", "surrogatepass")
     units = character.encode("utf-16-be", "surrogatepass")
     forms = [
-        r"\\*" + re.escape(character),  # plain, or behind any number of backslashes
+        r"\\{0,32}" + re.escape(character),  # plain, or behind as many backslashes as any encoding makes
         "(?i:" + "".join(f"%(?:25)*{byte:02x}" for byte in data) + ")",
-        "(?i:" + "".join(rf"\\+u{units[i : i + 2].hex()}" for i in range(0, len(units), 2)) + ")",
-        "(?i:" + "".join(rf"\\+x{byte:02x}" for byte in data) + ")",
-        f"(?i:&(?:amp;)*#(?:0*{ord(character)}|x0*{ord(character):x});)",
+        "(?i:" + "".join(rf"\\{{1,32}}u{units[i : i + 2].hex()}" for i in range(0, len(units), 2)) + ")",
+        "(?i:" + "".join(rf"\\{{1,32}}x{byte:02x}" for byte in data) + ")",
+        f"(?i:&(?:amp;){{0,32}}#(?:0{{0,32}}{ord(character)}|x0{{0,32}}{ord(character):x});)",
     ]
     named = html.escape(character)
     if named != character:
-        forms.append("&(?:amp;)*" + re.escape(named[1:]))
+        forms.append("&(?:amp;){0,32}" + re.escape(named[1:]))
     return f"(?:{'|'.join(forms)})"
 
 

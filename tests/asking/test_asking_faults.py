@@ -324,3 +324,13 @@ def test_a_password_in_the_address_of_downloads_is_not_said(tmp_path):
         assert "pa55word" not in str(error)
         assert error.__cause__ is None
         assert error.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "text", ["\\" * 200_000, "&amp;" * 40_000, "%25" * 60_000, "&#0" * 60_000, KEY[:-1] * 8000]
+)
+def test_hiding_takes_no_long_time(text):
+    """A reply of nothing but escapes held a run for minutes."""
+    start = time.monotonic()
+    assert hide(text, [KEY]) == text
+    assert time.monotonic() - start < 5
