@@ -397,9 +397,11 @@ def _array(values: Any) -> np.ndarray:
             return np.array(values, dtype=float if type(None) in kinds else None)
         except OverflowError:
             pass
+    if kinds != {str} and not any(issubclass(kind, list | tuple | np.ndarray) for kind in kinds):
+        return np.asarray(values)
     out = np.empty(len(values), dtype=object)
     out[:] = values
-    return np.asarray(values) if kinds == {bool} else out
+    return out
 
 
 def _check_unique(table: pd.DataFrame, parts: Any, sizes: list[int]) -> None:
