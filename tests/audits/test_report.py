@@ -70,7 +70,7 @@ def test_a_fair_judge_has_no_finding(fair, tmp_path):
     assert result.to_frame().empty
     assert result.to_frame().columns.tolist() == list(COLUMNS)
     assert "Nothing was found." in page(result, tmp_path)
-    head = "Audit of judge: 200 judgements of 1 model against ref"
+    head = "Audit of judge: 200 judgements of m, which wins 51.5 % [45.0, 58.4], against ref"
     looked_at = (result.checks()["why"] == "").sum()
     said = f"{looked_at} checks, no problem; {len(result.checks()) - looked_at} not looked at."
     assert repr(result).startswith(f"{head}\n{said}\nNot looked at: ")
@@ -634,12 +634,12 @@ def test_cells_of_length_are_audited_at_equal_length(tmp_path):
 def test_adjusted_p_values_are_holms():
     from statsmodels.stats.multitest import multipletests
 
-    from alpaca_analysis.audits.checks import _holm
+    from alpaca_analysis.win_rates.two_models import holm
 
     pvalues = pd.Series([0.04, np.nan, 0.001, 0.03, 0.6], index=list("abcde"))
     known = pvalues.dropna()
     expected = pd.Series(multipletests(known, method="holm")[1], known.index).reindex(pvalues.index)
-    pd.testing.assert_series_equal(_holm(pvalues), expected)
+    pd.testing.assert_series_equal(holm(pvalues), expected)
 
 
 def _two_models(n_better, n=400):
