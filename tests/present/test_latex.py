@@ -45,13 +45,13 @@ def overfull(log):
 
 
 def shown_by(notebook, folder, monkeypatch):
-    """Return every result that a notebook shows, executed without rows."""
+    """Return every result that a notebook shows, and in which columns, executed without rows."""
     found = []
 
-    def record(frame, **said):
+    def record(frame, *, columns=None, note=True, **said):
         frame = frame.to_frame() if hasattr(frame, "to_frame") else frame.copy()
         frame.attrs = frame.attrs | said
-        found.append(frame)
+        found.append((frame, columns))
 
     monkeypatch.setattr(tables, "show", record)
     monkeypatch.setattr(aa, "show", record)
@@ -66,9 +66,9 @@ def shown_by(notebook, folder, monkeypatch):
     return found
 
 
-def place_of(frame):
+def place_of(frame, columns):
     """Return where a table belongs by its size: a column holds some 50 characters, a page 40 lines."""
-    cells = tables._paper(frame, tables._Layout(equal=True)).cells
+    cells = tables._paper(frame, tables._Layout(columns, equal=True)).cells
     if len(cells) > 40:
         return "long"
     widths = [min(24, max(map(len, cells[c]), default=0)) + 2 for c in cells]
@@ -80,11 +80,11 @@ def test_tables_of_notebooks_fit_two_columns(notebook, tmp_path, monkeypatch):
     frames = shown_by(notebook, tmp_path, monkeypatch)
     assert len(frames) >= 2
     short, long = [], []
-    for k, frame in enumerate(frames):
-        place = place_of(frame)
+    for k, (frame, columns) in enumerate(frames):
+        place = place_of(frame, columns)
         for siunitx in (False, True):
             name = {"caption": f"Table {k}.", "label": f"t:{k}{siunitx}"}
-            text = aa.to_latex(frame, siunitx=siunitx, place=place, **name)
+            text = aa.to_latex(frame, columns=columns, siunitx=siunitx, place=place, **name)
             (long if place == "long" else short).append(text)
     body = "\n\n".join([*short, r"\clearpage\onecolumn", *long])
     assert not overfull(compiled(body, tmp_path, Path(notebook).stem))
