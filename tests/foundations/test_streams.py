@@ -19,6 +19,8 @@ DRAWS = {
     "random": lambda rng: rng.random((40, 805)),
     "standard_normal": lambda rng: rng.standard_normal((40, 2, 40)),
     "uniform": lambda rng: rng.uniform(-0.5, 0.5, (2, 99, 15)),
+    "chisquare": lambda rng: rng.chisquare(17.3, 999),
+    "permutation": lambda rng: rng.permutation(805),
     "spawn": lambda rng: [one.random(805) for one in rng.spawn(3)],
 }
 DIGESTS = {
@@ -27,6 +29,8 @@ DIGESTS = {
     "random": "8233bee8162109e4",
     "standard_normal": "3afbfe1563d8fb47",
     "uniform": "ed0bcecf1b28638a",
+    "chisquare": "757b5ba1f4deb7b6",
+    "permutation": "0dd20e7f295a5234",
     "spawn": "3fd66b7cbd073eb8",
 }
 NAMES = r"(?:rng|generator|one|stream|default_rng\([^()]*\))\.(\w+)\("
