@@ -148,7 +148,7 @@ class TransformersBackend(LocalBackend):
         self.batch_size, self.name = options.whole("batch_size", batch_size), name or Path(self.model).name
         self._load_tokenizer()
         how = {"dtype": dtype, "device_map": device_map, **self._revised}
-        self.network = AutoModelForCausalLM.from_pretrained(self.model, **how)
+        self.network: Any = AutoModelForCausalLM.from_pretrained(self.model, **how)
         if device is not None:
             self.network.to(device)
         self.network.eval()
