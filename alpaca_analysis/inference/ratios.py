@@ -176,7 +176,7 @@ def contrast_error(units: Units, contrast: np.ndarray) -> np.ndarray:
     Examples
     --------
     >>> units = Units(np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0], [1.0, 0.0]]), np.ones((4, 2)))
-    >>> contrast_error(units, np.array([[1.0], [-1.0]])).tolist()
+    >>> contrast_error(units, np.array([[1.0], [-1.0]])).round(3).tolist()
     [0.25]
     """
     apart = np.where(units.m > 0, jackknife(units) - units.estimate, 0.0) @ contrast
