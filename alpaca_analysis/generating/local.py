@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from alpaca_analysis.foundations import options
 from alpaca_analysis.foundations.extras import need
@@ -148,7 +148,7 @@ class TransformersBackend(LocalBackend):
         self.batch_size, self.name = options.whole("batch_size", batch_size), name or Path(self.model).name
         self._load_tokenizer()
         how = {"dtype": dtype, "device_map": device_map, **self._revised}
-        self.network: Any = AutoModelForCausalLM.from_pretrained(self.model, **how)
+        self.network = cast(Any, AutoModelForCausalLM.from_pretrained(self.model, **how))
         if device is not None:
             self.network.to(device)
         self.network.eval()

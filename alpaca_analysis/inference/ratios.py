@@ -177,7 +177,7 @@ def contrast_error(units: Units, contrast: np.ndarray) -> np.ndarray:
     --------
     >>> units = Units(np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0], [1.0, 0.0]]), np.ones((4, 2)))
     >>> contrast_error(units, np.array([[1.0], [-1.0]])).round(3).tolist()
-    [0.25]
+    [0.289]
     """
     apart = np.where(units.m > 0, jackknife(units) - units.estimate, 0.0) @ contrast
     inside = (units.m > 0) @ (contrast != 0)
