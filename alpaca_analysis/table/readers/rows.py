@@ -331,7 +331,9 @@ def _ids(parts: Any) -> Any:
         for part in parts
     ]
     chunks = [
-        chunk for ids in listed for chunk in (ids.chunks if isinstance(ids, pa.ChunkedArray) else [ids])
+        chunk.cast(pa.large_string())
+        for ids in listed
+        for chunk in (ids.chunks if isinstance(ids, pa.ChunkedArray) else [ids])
     ]
     return pd.array(pa.chunked_array(chunks, pa.large_string()), dtype="string")
 
