@@ -372,7 +372,8 @@ def solved(means: np.ndarray, draws: bool) -> tuple[np.ndarray, np.ndarray]:
     if not draws:
         p, lost, won = np.moveaxis(means, -1, 0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return (p - lost) / (won - lost), won - lost
+            tells = ties.difference(won, lost)
+            return (p - lost) / tells, tells
     moments = np.stack([np.ones((*means.shape[:-1], 3)), means[..., 1:4], means[..., 5:8]], axis=-2)
     tells = -np.linalg.det(np.nan_to_num(moments))
     tells = np.where(

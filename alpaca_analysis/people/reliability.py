@@ -148,7 +148,7 @@ def _few(counts, items) -> Note:
         text = f"interval approximate: driven by {carried} instructions whose verdict is not the commonest"
         return Reason("few_units", text)
     verdicts = votes.clustered(items, 1.0 * total)
-    sums = ratios.Units(verdicts.y / 2, verdicts.y, verdicts.multiplicity)  # alpha has no bounds to be near
+    sums = ratios.Units(verdicts.y / 2, verdicts.y, verdicts.multiplicity)  # alpha is no rate near 0 or 1
     return coverage_notes.of_sizes(sums, "percentile")[0]
 
 

@@ -32,7 +32,7 @@ UNRANKED = "shown neither better nor worse than any: "
 ABSENT = Reason("nothing_judged", "undefined: a model has no usable judgement in this slice")
 # Six equal models, 2,000 data sets: from here on sets of 95 % cover 94 to 96 %, below up to 99 %.
 MANY_INSTRUCTIONS, MANY_CONTRARY = 50, 10
-CAUTIOUS = "wider than the level asks: {:.0f} instructions, {:.0f} of them with the rarer outcome"
+CAUTIOUS = "wider than necessary: {:.0f} instructions, {:.0f} of them with the rarer outcome"
 ALIKE = "all outcomes alike: its own error counts as 0"
 
 _OF_PAIRS = (
@@ -270,7 +270,7 @@ def _alike(joint):
 def _cautious(joint) -> list[Note]:
     """Return a note for every model with so few instructions that its sets are wider than they need be."""
     contrary = joint.n * np.minimum(joint.estimate, 1 - joint.estimate)
-    few = (joint.n < MANY_INSTRUCTIONS) | (contrary < MANY_CONTRARY)
+    few = (joint.n < MANY_INSTRUCTIONS) | (ties.difference(contrary, MANY_CONTRARY) < 0)
     few &= (joint.untested == "") & ~_alike(joint) & (joint.own_scale is not None)
     return [
         Reason("few_units", CAUTIOUS.format(n, k)) if note else ""

@@ -1,4 +1,4 @@
-"""Simulate intervals and tests where data are not as one wishes them: what `coverage_intervals` leaves out.
+"""Simulate intervals and tests on less than ideal data: what `coverage_intervals` leaves out.
 
 Instructions of unequal size, weighted outcomes with heavy tails, judgements missing not at random, few
 instructions for rank sets, people who agree too little to be an instrument, a judge at the very edge of the
@@ -67,7 +67,7 @@ def counted(won, lost) -> pd.DataFrame:
 
 
 def rates(table, truth, **scenario) -> Iterator[dict]:
-    """Yield how the intervals of win rates cover, one data set a model."""
+    """Yield how the intervals of win rates cover, one data set per model."""
     for method in ("t", "bca"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", aa.UndefinedWarning)
@@ -82,7 +82,7 @@ def rates(table, truth, **scenario) -> Iterator[dict]:
 
 
 def judged(found, truth) -> dict:
-    """Return coverage, notes and width of intervals, one row a data set."""
+    """Return coverage, notes and width of intervals, one row per data set."""
     low, high = found["ci_low"].to_numpy(), found["ci_high"].to_numpy()
     noted = found["note"].str.contains("approximate|unreliable|exact|rough").to_numpy()
     return row(low, high, truth, defined=~np.isnan(low), noted=noted)

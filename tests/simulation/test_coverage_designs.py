@@ -1,4 +1,4 @@
-"""Coverage where data are not as one wishes: the bundled table, its script against the package, and again."""
+"""Coverage on less than ideal data: the bundled table, its script against the package, and again."""
 
 import importlib
 import sys

@@ -315,7 +315,7 @@ def test_a_resample_without_a_judgement_does_not_undo_the_rest(sparse, monkeypat
     """What is rarer than `MISSED` counts as no difference: no NaN spreads to the critical value."""
     monkeypatch.setattr(joint_estimates, "MISSED", 1.0)
     ranks = rank_sets(sparse, n_resamples=1999, confidence_level=0.5)  # six units have heavy tails
-    few = ranks["note"].str.startswith("wider than the level asks: 6 instructions")
+    few = ranks["note"].str.startswith("wider than necessary: 6 instructions")
     assert few.sum() == 1
     assert (ranks.loc[~few, "note"] == "").all()
     assert np.isfinite(ranks.attrs["critical_value"])
@@ -487,9 +487,9 @@ def test_few_instructions_claim_no_order_among_equal_models(n):
 def test_few_instructions_or_losses_say_that_sets_are_wide():
     rng = np.random.default_rng(0)
     few = rank_sets(side_by_side((rng.random((20, 3)) < 0.5) * 1.0), n_resamples=199)
-    assert few["note"].str.match(r"wider than the level asks: 20 instructions, \d+ of them").all()
+    assert few["note"].str.match(r"wider than necessary: 20 instructions, \d+ of them").all()
     rare = np.ones((100, 2))
     rare[:4, 0], rare[:40, 1] = 0, 0
     notes = rank_sets(side_by_side(rare), n_resamples=199).set_index("model")["note"]
-    assert notes["m0"] == "wider than the level asks: 100 instructions, 4 of them with the rarer outcome"
+    assert notes["m0"] == "wider than necessary: 100 instructions, 4 of them with the rarer outcome"
     assert notes["m1"] == ""
